@@ -203,7 +203,7 @@ class Breaches:
                 return f"a token id of item {item!r} is outside the vocabulary of {model.vocab_size}"
             if len(output.token_ids) > most + 1:
                 return f"item {item!r} has {len(output.token_ids)} tokens, the model gives {most}"
-            found = self._breach_of_numbers(output, model.vocab_size)
+            found = self._breach_of_numbers(output, model.vocab_size) or _breach_of_end(output, model)
             if found:
                 return f"item {item!r} has {found}"
         return None
@@ -224,6 +224,16 @@ class Breaches:
             if any(len(logits) != vocabulary for logits in output.logits.values()):
                 return f"logits for another vocabulary than of {vocabulary}"
         return None
+
+
+def _breach_of_end(output: Output, model: GenerationWorkload | LanguageWorkload) -> str | None:
+    if output.ended is None:
+        return None
+    if not isinstance(model, LanguageWorkload):
+        return "a reason for its end, which only language models give"
+    if output.ended == "stop_token" and output.token_ids[-1:] not in [[token] for token in model.stop_tokens]:
+        return "ended at a stop token, and its last token is none"
+    return None
 
 
 def _breach_of_times(sample: Sample, workload: Workload) -> str | None:

@@ -102,8 +102,9 @@ class GenerationWorkload(_Schema):
 class LanguageWorkload(_Schema):
     """Describe a decoder-only language model: token ids in, and the tokens that follow, greedily.
 
-    An item's input is a tensor ``prompt``, int32[n]. It may also have ``forced``, int32[m]: tokens that are fed after
-    the prompt instead of the model's own. The answer then has one token for each of them.
+    An item's input is a tensor ``prompt``, int32[n]. It may also have one of two others. ``exactly``, int32[1]: so many
+    tokens follow, and none of them ends the generation. ``forced``, int32[m]: tokens that are fed after the prompt
+    instead of the model's own; the answer then has one token for each of them.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("prefill", "step")
@@ -117,7 +118,9 @@ class LanguageWorkload(_Schema):
     block: int = Field(ge=1)
     """The tokens of a prompt that one call of the prefill takes at most."""
     new_tokens: int = Field(ge=1)
-    """The tokens that follow each prompt."""
+    """The most tokens that follow each prompt."""
+    stop_tokens: list[int] = Field(default=[], exclude_if=lambda value: not value)
+    """Tokens that end a generation. The one that did is the last of the answer."""
     cache_shape: list[int]
     cache_dtype: Literal["float32", "float16"] = "float32"
 
@@ -223,6 +226,10 @@ class Load(_Schema):
     load_ns: int
 
 
+Ended = Literal["length", "stop_token"]
+"""Why a generation ended: it had all tokens that were asked for, or gave a token that ends it."""
+
+
 class Output(_Schema):
     token_ids: list[int]
     """Generated ids with the end token, without the start token."""
@@ -232,6 +239,8 @@ class Output(_Schema):
     logits: dict[int, list[float]] | None = None
     log_probabilities: list[float] | None = Field(default=None, exclude_if=lambda value: value is None)
     """The natural logarithm of the probability of each token that was fed, where the item names them (``forced``)."""
+    ended: Ended | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Why a language model's generation ended; None where its tokens were fed."""
 
 
 class Sample(_Schema):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from harness.report.answers import answers_table
 from harness.report.beside import beside_text, item_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, margin, megabytes, ratio
@@ -68,6 +69,7 @@ def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     )
     emulated = manifest.emulated
     tables = (
+        answers_table(workloads),
         forced_table(workloads),
         items_table(workloads, emulated=emulated),
         rates_table(workloads, emulated=emulated),

@@ -5,8 +5,11 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_tvm::{Argument, Float16, Function, Tensor, TvmError};
-use charsiug2p_workload::{log_probability, margin, nanoseconds, top_two, Output, ProbeOptions};
+use charsiug2p_workload::{
+    log_probability, margin, nanoseconds, top_two, Ended, Output, ProbeOptions,
+};
 
+use super::item::{Behind, Item};
 use super::{CacheDtype, LanguageOrder};
 
 /// What is wrong with a step.
@@ -57,6 +60,7 @@ pub struct Generator {
     step: Function,
     block: usize,
     new_tokens: usize,
+    stop_tokens: Vec<i32>,
     /// `[T]` for the T tokens of a block.
     input: Tensor,
     /// `[1]`, two of them: a virtual machine keeps what it returned last, which is the token, and a tensor that it
@@ -77,6 +81,7 @@ impl Generator {
             step,
             block: order.block,
             new_tokens: order.new_tokens,
+            stop_tokens: order.stop_tokens.clone(),
             input: Tensor::zeros::<i32>(&[order.block])?,
             tokens: [Tensor::zeros::<i32>(&[1])?, Tensor::zeros::<i32>(&[1])?],
             position: Tensor::zeros::<i32>(&[1])?,
@@ -90,22 +95,26 @@ impl Generator {
 
     /// The tokens behind a checked prompt. Nothing is allocated for a step.
     ///
-    /// With `forced` each of its tokens is fed where the model's own would be: the answer's tokens are then the model's
-    /// choices behind another text than its own, one for each, with the probability of the token that was fed.
+    /// Tokens that are forced are fed where the model's own would be: the answer's tokens are then the model's choices
+    /// behind another text than its own, one for each, with the probability of the token that was fed.
     pub fn generate(
         &mut self,
-        prompt: &[i32],
-        forced: Option<&[i32]>,
+        item: &Item,
         probe: &ProbeOptions,
     ) -> Result<(Output, Times), BadStep> {
         let started = Instant::now();
         let mut times = Times::default();
-        times.prefills.reserve_exact(prompt.len() / self.block + 1);
-        times.steps.reserve_exact(self.new_tokens);
-        let count = forced.map_or(self.new_tokens, <[i32]>::len);
+        times.prefills.reserve_exact(item.prompt.len() / self.block + 1);
+        let (count, forced) = match &item.behind {
+            Behind::Own => (self.new_tokens, None),
+            Behind::Exactly(count) => (*count, None),
+            Behind::Forced(tokens) => (tokens.len(), Some(tokens)),
+        };
+        times.steps.reserve_exact(count);
         let mut answer = Answer::new(count, probe);
         answer.log_probabilities = forced.map(|_| Vec::with_capacity(count));
-        let (&last, before) = prompt.split_last().ok_or(TvmError::Layout("the prompt is empty"))?;
+        let split = item.prompt.split_last();
+        let (&last, before) = split.ok_or(TvmError::Layout("the prompt is empty"))?;
         for (number, block) in before.chunks(self.block).enumerate() {
             times.prefills.push(self.take(block, number * self.block)?);
         }
@@ -121,7 +130,13 @@ impl Generator {
                 // The machine keeps the tensor that it returned: the next token goes into the other one.
                 current = 1 - current;
                 self.tokens[current].as_mut_slice::<i32>()?.fill(fed);
+            } else if item.behind == Behind::Own && self.stop_tokens.contains(&token) {
+                answer.ended = Some(Ended::StopToken);
+                break;
             }
+        }
+        if forced.is_none() {
+            answer.ended.get_or_insert(Ended::Length);
         }
         times.total = started.elapsed();
         Ok((answer.into_output(), times))
@@ -172,6 +187,7 @@ struct Answer {
     margins: Option<Vec<f32>>,
     logits: Option<BTreeMap<usize, Vec<f32>>>,
     log_probabilities: Option<Vec<f32>>,
+    ended: Option<Ended>,
 }
 
 impl Answer {
@@ -181,6 +197,7 @@ impl Answer {
             margins: probe.margins.then(|| Vec::with_capacity(count)),
             logits: (!probe.logit_steps.is_empty()).then(BTreeMap::new),
             log_probabilities: None,
+            ended: None,
         }
     }
 
@@ -226,8 +243,8 @@ impl Answer {
 
     /// Without text, since nothing here knows a tokenizer.
     fn into_output(self) -> Output {
-        let Self { token_ids, margins, logits, log_probabilities } = self;
-        Output { token_ids, text: String::new(), margins, logits, log_probabilities }
+        let Self { token_ids, margins, logits, log_probabilities, ended } = self;
+        Output { token_ids, text: String::new(), margins, logits, log_probabilities, ended }
     }
 }
 

@@ -40,17 +40,25 @@ class GenerationReference(BaseModel):
 
 
 def reference_outputs(
-    model: Mapping[str, Any], prompts: Sequence[Sequence[int]], tokens: int, *, cache: Cache, progress: Progress
+    model: Mapping[str, Any],
+    prompts: Sequence[Sequence[int]],
+    tokens: int,
+    stops: Sequence[int] = (),
+    *,
+    cache: Cache,
+    progress: Progress,
 ) -> GenerationReference:
     """Return the reference of these prompts, from the cache or made now.
 
-    ``model`` has the ``config`` and the ``source`` of the weights, and their ``sha256``.
+    ``model`` has the ``config`` and the ``source`` of the weights, and their ``sha256``. ``tokens`` is how many follow
+    each prompt at most, and ``stops`` are those that end a generation.
     """
     here = Path(__file__).parent
     fields = {
         "weights": model["sha256"],
         "prompts": [list(prompt) for prompt in prompts],
         "tokens": tokens,
+        "stops": list(stops),
         "torch": package_version("torch"),
         "transformers": package_version("transformers"),
         "sources": hash_sources([here / name for name in SOURCES], here),
@@ -58,9 +66,8 @@ def reference_outputs(
 
     def build(folder: Path) -> None:
         request = {"config": dict(model["config"]), "source": dict(model["source"]), "threads": THREADS}
-        result = run_worker(
-            WORKER, request | {"prompts": fields["prompts"], "tokens": tokens}, progress, threads=THREADS
-        )
+        request |= {name: fields[name] for name in ("prompts", "tokens", "stops")}
+        result = run_worker(WORKER, request, progress, threads=THREADS)
         reference = GenerationReference.model_validate(result)
         (folder / RESULT).write_text(reference.model_dump_json() + "\n", encoding="utf-8")
 

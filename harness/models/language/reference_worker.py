@@ -11,7 +11,7 @@ from harness.core.worker import serve
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Decode so many tokens after every prompt, greedily, with transformers' own cache."""
+    """Decode so many tokens after every prompt at most, greedily, with transformers' own cache."""
     progress("loading PyTorch")
     import torch
     import transformers
@@ -27,7 +27,12 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     for at, prompt in enumerate(request["prompts"]):
         progress(f"PyTorch reference: prompt {at + 1} of {len(request['prompts'])}")
         answer = greedy(
-            model, torch.tensor([prompt]), request["tokens"], output_logits=True, return_dict_in_generate=True
+            model,
+            torch.tensor([prompt]),
+            request["tokens"],
+            request["stops"],
+            output_logits=True,
+            return_dict_in_generate=True,
         )
         best = [torch.topk(step[0], 2).values for step in answer.logits]
         items.append(

@@ -21,9 +21,10 @@ from harness.models.kinds import WorkloadKind
 from harness.models.language.configurations import CONFIGURATIONS
 from harness.models.language.description import Decoder, UnknownPart, describe, read_config
 from harness.models.language.reference import reference_outputs
+from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
 from harness.models.options import ModelOptions
 from harness.models.workload import Compilable, Expected, TimedModel
-from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, WorkItem
+from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, Sample, Tensors, WorkItem
 from harness.protocol.tensors import encode
 from harness.validate import Decoded, ItemParity, answerless, compare_forced, decodings
 
@@ -62,8 +63,10 @@ class LanguageModel(GreedyWorkload):
         weights: Mapping[str, Any],
         options: ModelOptions,
         cache: Cache,
+        stops: Sequence[int] = (),
     ) -> None:
         self.source, self.name, self.label, self._cache = source, name, name, cache
+        self.stops = tuple(stops)
         self.config, self.weights, self.decoder = config, weights, describe(config)
         self.parameters = self.decoder.parameters
         self.tolerance = max(options.tolerance, LOSSY_TIES[options.precision])
@@ -78,13 +81,10 @@ class LanguageModel(GreedyWorkload):
         longest = max(len(prompt) for prompt in self.prompts.values())
         self.capacity = -(-(longest + self.tokens) // CACHE_BLOCK) * CACHE_BLOCK
         self.weights_sha256 = str(weights["sha256"])
+        # Times are of as many tokens on both sides and in all runs, whatever the tokens are.
+        exactly = {"exactly": [self.tokens]} if self.stops else {}
         self.items = [
-            WorkItem(
-                id=item,
-                workload=name,
-                input=encode({"prompt": np.array(prompt, np.int32)}),
-                label=f"{len(prompt)} tokens",
-            )
+            WorkItem(id=item, workload=name, input=_tensors(prompt=prompt, **exactly), label=f"{len(prompt)} tokens")
             for item, prompt in self.prompts.items()
         ]
         self.items_sha256 = hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()
@@ -103,7 +103,12 @@ class LanguageModel(GreedyWorkload):
                 "weights": self.weights_sha256,
                 "sources": hash_sources([here / name for name in GRAPH], here),
             },
-            metadata={**sizes, "new_tokens": self.tokens, "weights_sha256": self.weights_sha256},
+            metadata={
+                **sizes,
+                "new_tokens": self.tokens,
+                "weights_sha256": self.weights_sha256,
+                **({"stop_tokens": list(self.stops)} if self.stops else {}),
+            },
         )
 
     @property
@@ -118,35 +123,30 @@ class LanguageModel(GreedyWorkload):
         """Return transformers' greedy decoding of every prompt, in float32."""
         model = {**self._model, "sha256": self.weights_sha256}
         prompts = list(self.prompts.values())
-        found = reference_outputs(model, prompts, self.tokens, cache=self._cache, progress=progress)
+        found = reference_outputs(model, prompts, self.tokens, self.stops, cache=self._cache, progress=progress)
         answers = {
             item: Decoded(
-                tuple(one.token_ids), as_text(one.token_ids), tuple(one.margins), tuple(one.log_probabilities)
+                tuple(one.token_ids),
+                as_text(one.token_ids),
+                tuple(one.margins),
+                tuple(one.log_probabilities),
+                ended(one.token_ids, self.stops),
             )
             for item, one in zip(self.prompts, found.items, strict=True)
         }
         return Expected(answers, found.model_dump(exclude={"items"}))
 
     def compared_items(self, answers: Mapping[str, Decoded]) -> Sequence[WorkItem]:
-        """Return the items, in a lossy precision with PyTorch's tokens to be fed.
+        """Return the items whose generations end by themselves, in a lossy precision with PyTorch's tokens to be fed.
 
         Behind the first token that differs a model decodes another text. Fed with PyTorch's, every step is compared.
         """
-        if not self.forced:
-            return self.items
-        return [
-            item.model_copy(
-                update={
-                    "input": encode(
-                        {
-                            "prompt": np.array(self.prompts[item.id], np.int32),
-                            "forced": np.array(answers[item.id].token_ids, np.int32),
-                        }
-                    )
-                }
-            )
-            for item in self.items
-        ]
+
+        def given(item: str) -> Tensors:
+            more = {"forced": answers[item].token_ids} if self.forced else {}
+            return _tensors(prompt=self.prompts[item], **more)
+
+        return [item.model_copy(update={"input": given(item.id)}) for item in self.items]
 
     def compare(
         self,
@@ -155,8 +155,10 @@ class LanguageModel(GreedyWorkload):
         probed: Sequence[AnyRecord],
         timed: Sequence[AnyRecord] | None = None,
     ) -> list[ItemParity]:
-        if not self.forced or timed is not None:
-            return super().compare(items, answers, probed, timed)
+        if timed is not None:
+            return super().compare(items, answers, (), self._ended_by_themselves(timed))
+        if not self.forced:
+            return super().compare(items, answers, probed)
         found, broken = decodings(probed), answerless(probed)
         return [
             compare_forced(
@@ -169,14 +171,32 @@ class LanguageModel(GreedyWorkload):
             for item in items
         ]
 
+    def _ended_by_themselves(self, records: Sequence[AnyRecord]) -> list[AnyRecord]:
+        """Return records of timed passes, which ran on, with each answer as its first stop token would have ended it."""
+        found: list[AnyRecord] = []
+        for record in records:
+            if isinstance(record, Sample) and self.stops:
+                record = record.model_copy(update={"outputs": [cut(one, self.stops) for one in record.outputs]})
+            found.append(record)
+        return found
+
     def observed(self, decoded: Decoded) -> Decoded:
         return replace(decoded, text=as_text(decoded.token_ids))
+
+    def departure(self, item: WorkItem, expected: Decoded, found: Mapping[str, Any]) -> str | None:
+        tokens = found["token_ids"][: until_stop(found["token_ids"], self.stops)]
+        return super().departure(item, expected, {**found, "token_ids": tokens})
 
     def timed_model(self) -> TimedModel:
         return TimedModel(self.name, "harness.models.language.loading:timed", self._model)
 
     def timed_item(self, item: WorkItem) -> dict[str, Any]:
         return {"item": item.id, "prompt": self.prompts[item.id], "tokens": self.tokens}
+
+
+def _tensors(**tokens: Sequence[int]) -> Tensors:
+    """Return token ids by name as an order carries them, int32 of one axis each."""
+    return encode({name: np.array(ids, np.int32) for name, ids in tokens.items()})
 
 
 def as_text(token_ids: Sequence[int]) -> str:
@@ -225,7 +245,8 @@ def _stored(source: str, options: ModelOptions, cache: Cache) -> LanguageModel:
     config = read_config(folder / "config.json")
     described = json.dumps([config, [[file.name, hash_file(file)] for file in files]], sort_keys=True)
     weights = {"folder": str(folder.resolve()), "sha256": hashlib.sha256(described.encode()).hexdigest()}
-    return LanguageModel(source, identifier(folder.resolve().name), config, weights, options, cache)
+    stops = stop_tokens(folder, config, describe(config).vocab_size)
+    return LanguageModel(source, identifier(folder.resolve().name), config, weights, options, cache, stops)
 
 
 def identifier(name: str) -> str:

@@ -8,5 +8,5 @@ mod workload;
 
 pub use failure::{Failure, FailureKind};
 pub use logits::{log_probability, margin, top_two};
-pub use records::{nanoseconds, Measured, Output, Probed, TensorsRecord};
+pub use records::{nanoseconds, Ended, Measured, Output, Probed, TensorsRecord};
 pub use workload::{Load, OnLoad, Order, Planned, ProbeOptions, Workload};
