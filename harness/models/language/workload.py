@@ -1,4 +1,4 @@
-"""Define a decoder-only language model as a workload: prompts of token ids, and the tokens that follow them."""
+"""Define a decoder-only language model as a workload: prompts, and the tokens that follow them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from harness.models.generation import MAX_OUTPUT_LEN, GreedyWorkload
 from harness.models.kinds import WorkloadKind
 from harness.models.language.configurations import CONFIGURATIONS
 from harness.models.language.description import Decoder, UnknownPart, describe, read_config
+from harness.models.language.prompts import PROMPTS, SEED, Prompts, seeded_prompts, text_prompts
 from harness.models.language.reference import reference_outputs
 from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
+from harness.models.language.texts import FILE as TOKENIZER
+from harness.models.language.texts import Codec
 from harness.models.options import ModelOptions
 from harness.models.workload import Compilable, Expected, TimedModel
 from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, Sample, Tensors, WorkItem
@@ -31,15 +34,14 @@ from harness.validate import Decoded, ItemParity, answerless, compare_forced, de
 RANDOM, FOLDER = "random:", "generate:"
 """What begins the names of models with seeded weights, and of folders."""
 FUNCTIONS = ("prefill", "step")
-PROMPTS = (16, 64, 128)
-"""The lengths of the prompts, in tokens."""
 MOST_TOKENS = 64
 """The tokens that follow each prompt, unless --max-output-len asks for fewer."""
 BLOCK = 128
 """The rows of a prompt that one call of the prefill takes at most."""
 CACHE_BLOCK = 16
 """Caches contain whole blocks of this many positions, so that every instruction set's vectors divide them."""
-SEED = 0
+TEXT_BLOCK = 128
+"""The same for prompts that are texts. Coarser, so that a model need not be compiled again for most changes of them."""
 LOSSY_TIES: Mapping[Precision, float] = {"fp32": 0.0, "fp16": 0.02, "int8": 0.25}
 """The top-2 margin of logits up to which another token of a lossy model is a tie (``docs/generation.md``)."""
 GRAPH = ("network.py", "ops.py", "functions.py", "loading.py", "weights.py", "description.py")
@@ -64,30 +66,42 @@ class LanguageModel(GreedyWorkload):
         options: ModelOptions,
         cache: Cache,
         stops: Sequence[int] = (),
+        codec: Codec | None = None,
     ) -> None:
         self.source, self.name, self.label, self._cache = source, name, name, cache
-        self.stops = tuple(stops)
+        self.stops, self.codec = tuple(stops), codec
         self.config, self.weights, self.decoder = config, weights, describe(config)
         self.parameters = self.decoder.parameters
         self.tolerance = max(options.tolerance, LOSSY_TIES[options.precision])
         self.forced = options.precision != "fp32"
         self.tokens = min(MOST_TOKENS, MAX_OUTPUT_LEN.of(options.own))
-        self.prompts = seeded_prompts(self.decoder, self.tokens)
+        prompts = self._prompts(PROMPTS.of(options.own))
+        self.prompts, self.items_source = prompts.tokens, prompts.source
         if not self.prompts:
             raise UnknownPart(
                 f"{name} takes {self.decoder.context} positions, too few for a prompt and {self.tokens} tokens",
                 cure="give a smaller --max-output-len",
             )
-        longest = max(len(prompt) for prompt in self.prompts.values())
-        self.capacity = -(-(longest + self.tokens) // CACHE_BLOCK) * CACHE_BLOCK
+        block = CACHE_BLOCK if codec is None else TEXT_BLOCK
+        self.capacity = -(-(prompts.room + self.tokens) // block) * block
         self.weights_sha256 = str(weights["sha256"])
         # Times are of as many tokens on both sides and in all runs, whatever the tokens are.
         exactly = {"exactly": [self.tokens]} if self.stops else {}
         self.items = [
-            WorkItem(id=item, workload=name, input=_tensors(prompt=prompt, **exactly), label=f"{len(prompt)} tokens")
+            WorkItem(id=item, workload=name, input=_tensors(prompt=prompt, **exactly), label=prompts.labels[item])
             for item, prompt in self.prompts.items()
         ]
         self.items_sha256 = hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()
+
+    def _prompts(self, path: Path | None) -> Prompts:
+        if self.codec is not None:
+            return text_prompts(self.codec, self.decoder, self.tokens, path)
+        if path is not None:
+            raise UsageError(
+                f"{self.source} has no {TOKENIZER}, so {path} cannot become tokens",
+                cure=f"copy {TOKENIZER} into the model's folder, or leave --prompts out",
+            )
+        return seeded_prompts(self.decoder, self.tokens)
 
     def compilable(self, variant: str) -> Compilable:
         here = Path(__file__).parent
@@ -127,7 +141,7 @@ class LanguageModel(GreedyWorkload):
         answers = {
             item: Decoded(
                 tuple(one.token_ids),
-                as_text(one.token_ids),
+                self.text(one.token_ids),
                 tuple(one.margins),
                 tuple(one.log_probabilities),
                 ended(one.token_ids, self.stops),
@@ -181,7 +195,11 @@ class LanguageModel(GreedyWorkload):
         return found
 
     def observed(self, decoded: Decoded) -> Decoded:
-        return replace(decoded, text=as_text(decoded.token_ids))
+        return replace(decoded, text=self.text(decoded.token_ids))
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Return tokens for a person; without a tokenizer these are their numbers."""
+        return as_text(token_ids) if self.codec is None else self.codec.decode(token_ids)
 
     def departure(self, item: WorkItem, expected: Decoded, found: Mapping[str, Any]) -> str | None:
         tokens = found["token_ids"][: until_stop(found["token_ids"], self.stops)]
@@ -200,15 +218,8 @@ def _tensors(**tokens: Sequence[int]) -> Tensors:
 
 
 def as_text(token_ids: Sequence[int]) -> str:
-    """Return tokens for a person; without a tokenizer these are their numbers."""
+    """Return tokens as their numbers."""
     return " ".join(str(token) for token in token_ids)
-
-
-def seeded_prompts(decoder: Decoder, tokens: int) -> dict[str, list[int]]:
-    """Return prompts of token ids by item, as many as fit into the context before so many tokens."""
-    drawn = np.random.Generator(np.random.PCG64(SEED))
-    found = {f"{length}_tokens": drawn.integers(0, decoder.vocab_size, length).tolist() for length in PROMPTS}
-    return {item: prompt for item, prompt in found.items() if len(prompt) + tokens <= decoder.context}
 
 
 def open_language_models(
@@ -245,8 +256,11 @@ def _stored(source: str, options: ModelOptions, cache: Cache) -> LanguageModel:
     config = read_config(folder / "config.json")
     described = json.dumps([config, [[file.name, hash_file(file)] for file in files]], sort_keys=True)
     weights = {"folder": str(folder.resolve()), "sha256": hashlib.sha256(described.encode()).hexdigest()}
-    stops = stop_tokens(folder, config, describe(config).vocab_size)
-    return LanguageModel(source, identifier(folder.resolve().name), config, weights, options, cache, stops)
+    vocab_size = describe(config).vocab_size
+    stops = stop_tokens(folder, config, vocab_size)
+    tokenizer = folder / TOKENIZER
+    codec = Codec(tokenizer, vocab_size) if tokenizer.exists() else None
+    return LanguageModel(source, identifier(folder.resolve().name), config, weights, options, cache, stops, codec)
 
 
 def identifier(name: str) -> str:
@@ -255,4 +269,4 @@ def identifier(name: str) -> str:
     return found if found and not found[0].isdigit() else f"model_{found}"
 
 
-KIND = WorkloadKind("language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN,))
+KIND = WorkloadKind("language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN, PROMPTS))
