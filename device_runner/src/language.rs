@@ -9,7 +9,7 @@ use std::time::Instant;
 use charsiug2p_g2p_tvm::{DeviceConfig, Function, TvmError, TvmModule, DEFAULT_ENTRY};
 use charsiug2p_workload::{
     nanoseconds, Failure, FailureKind, Measured, Order, Output, Planned, ProbeOptions, Probed,
-    Workload,
+    Sampler, SamplingOptions, Workload,
 };
 use serde::Deserialize;
 
@@ -52,6 +52,9 @@ pub struct LanguageOrder {
     /// Tokens that end a generation.
     #[serde(default)]
     stop_tokens: Vec<i32>,
+    /// Draws tokens by chance. None: the best one each time.
+    #[serde(default)]
+    sampling: Option<SamplingOptions>,
     /// Layers, keys and values, elements.
     cache_shape: Vec<usize>,
     #[serde(default)]
@@ -102,6 +105,8 @@ impl Order for LanguageOrder {
 
     fn plan(self, items: Vec<(String, SentTensors)>) -> Result<Planned, Failure> {
         self.check().map_err(Failure::usage)?;
+        let sampler = self.sampling.map(|options| Sampler::new(options, self.vocab_size));
+        let sampler = sampler.transpose().map_err(Failure::usage)?;
         let mut prompts = Vec::with_capacity(items.len());
         for (id, sent) in items {
             let item = Item::read(&self, &sent).map_err(|why| Failure::bad_item(&id, &why))?;
@@ -126,7 +131,7 @@ impl Order for LanguageOrder {
                 };
                 let failed = |error: TvmError| Failure::model(error.to_string());
                 let (prefill, step) = (load(PREFILL).map_err(failed)?, load(STEP).map_err(failed)?);
-                let generator = Generator::new(prefill, step, &self).map_err(failed)?;
+                let generator = Generator::new(prefill, step, &self, sampler).map_err(failed)?;
                 Ok(Box::new(Language { generator, prompts }))
             }),
         })
@@ -152,9 +157,10 @@ impl Language {
         self.generator.generate(&prompt.item, probe).map_err(|error| {
             let kind = match error {
                 BadStep::Tvm(_) => FailureKind::Model,
-                BadStep::NotFinite { .. } | BadStep::NoToken { .. } | BadStep::NotBest { .. } => {
-                    FailureKind::Answer
-                }
+                BadStep::NotFinite { .. }
+                | BadStep::NoToken { .. }
+                | BadStep::NotBest { .. }
+                | BadStep::NotDrawn { .. } => FailureKind::Answer,
             };
             Failure::new(kind, error.to_string()).of_item(&prompt.ids[0])
         })
@@ -300,6 +306,8 @@ mod tests {
         refused(order(&json!({"new_tokens": 0})), "new_tokens is 0");
         refused(order(&json!({"cache_shape": [2, 2]})), "a cache of [2, 2]");
         refused(order(&json!({"stop_tokens": [3, 8]})), "the stop token 8 is outside");
+        assert!(order(&json!({"sampling": {"top_k": 3, "seed": 1}})).is_ok());
+        refused(order(&json!({"sampling": {"temperature": 0.0}})), "temperature is 0");
         refused(order(&json!({"cache_shape": [1 << 20, 2, 1 << 20]})), "larger than memory");
     }
 }

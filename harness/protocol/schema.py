@@ -99,6 +99,22 @@ class GenerationWorkload(_Schema):
     precision: Precision = "fp32"
 
 
+class Sampling(_Schema):
+    """Choose how a language model draws its tokens by chance, in the order of transformers' logits processors.
+
+    What is left at its default changes nothing. The same seed and the same logits give the same tokens everywhere, for
+    each item anew; an item whose tokens are ``forced`` draws none.
+    """
+
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=0, ge=0)
+    """0 means all tokens."""
+    top_p: float = Field(default=1.0, ge=0, le=1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    seed: int = Field(default=0, ge=0, lt=2**64)
+
+
 class LanguageWorkload(_Schema):
     """Describe a decoder-only language model: token ids in, and the tokens that follow, greedily.
 
@@ -121,6 +137,8 @@ class LanguageWorkload(_Schema):
     """The most tokens that follow each prompt."""
     stop_tokens: list[int] = Field(default=[], exclude_if=lambda value: not value)
     """Tokens that end a generation. The one that did is the last of the answer."""
+    sampling: Sampling | None = Field(default=None, exclude_if=lambda value: value is None)
+    """None means greedy: the token with the largest logit."""
     cache_shape: list[int]
     cache_dtype: Literal["float32", "float16"] = "float32"
 

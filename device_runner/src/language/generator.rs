@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_tvm::{Argument, Float16, Function, Tensor, TvmError};
 use charsiug2p_workload::{
-    log_probability, margin, nanoseconds, top_two, Ended, Output, ProbeOptions,
+    log_probability, margin, nanoseconds, top_two, BadLogits, Ended, Output, ProbeOptions, Sampler,
 };
 
 use super::item::{Behind, Item};
@@ -19,6 +19,7 @@ pub enum BadStep {
     NotFinite { step: usize, value: f32 },
     NoToken { step: usize, token: i32 },
     NotBest { step: usize, token: i32 },
+    NotDrawn { step: usize, reason: BadLogits },
 }
 
 impl From<TvmError> for BadStep {
@@ -39,6 +40,9 @@ impl fmt::Display for BadStep {
             }
             Self::NotBest { step, token } => {
                 write!(f, "step {step} answered token {token}, which is not its best logit")
+            }
+            Self::NotDrawn { step, reason } => {
+                write!(f, "no token can be drawn at step {step}: {reason}")
             }
         }
     }
@@ -61,6 +65,7 @@ pub struct Generator {
     block: usize,
     new_tokens: usize,
     stop_tokens: Vec<i32>,
+    sampler: Option<Sampler>,
     /// `[T]` for the T tokens of a block.
     input: Tensor,
     /// `[1]`, two of them: a virtual machine keeps what it returned last, which is the token, and a tensor that it
@@ -75,10 +80,16 @@ pub struct Generator {
 }
 
 impl Generator {
-    pub fn new(prefill: Function, step: Function, order: &LanguageOrder) -> Result<Self, TvmError> {
+    pub fn new(
+        prefill: Function,
+        step: Function,
+        order: &LanguageOrder,
+        sampler: Option<Sampler>,
+    ) -> Result<Self, TvmError> {
         Ok(Self {
             prefill,
             step,
+            sampler,
             block: order.block,
             new_tokens: order.new_tokens,
             stop_tokens: order.stop_tokens.clone(),
@@ -121,18 +132,31 @@ impl Generator {
         // The prompt's last token is the first step's.
         let mut current = usize::from(self.tokens[0].is_shared());
         self.tokens[current].as_mut_slice::<i32>()?.fill(last);
+        if let Some(sampler) = &mut self.sampler {
+            sampler.begin(&item.prompt);
+        }
         for step in 0..count {
             times.steps.push(self.decode(current, before.len() + step)?);
-            let token = self.tokens[current].as_slice::<i32>()?[0];
-            answer.take(step, token, self.logits.row(&[0])?, probe)?;
-            if let Some(&fed) = forced.and_then(|tokens| tokens.get(step)) {
-                answer.weigh(step, fed, self.logits.row(&[0])?)?;
-                // The machine keeps the tensor that it returned: the next token goes into the other one.
-                current = 1 - current;
-                self.tokens[current].as_mut_slice::<i32>()?.fill(fed);
-            } else if item.behind == Behind::Own && self.stop_tokens.contains(&token) {
+            let best = self.tokens[current].as_slice::<i32>()?[0];
+            let logits = self.logits.row::<f32>(&[0])?;
+            answer.take(step, best, logits, probe)?;
+            let next = if let Some(&fed) = forced.and_then(|tokens| tokens.get(step)) {
+                answer.weigh(step, fed, logits)?;
+                fed
+            } else if let Some(sampler) = &mut self.sampler {
+                let drawn = sampler.choose(logits);
+                answer.instead(drawn.map_err(|reason| BadStep::NotDrawn { step, reason })?)
+            } else {
+                best
+            };
+            if item.behind == Behind::Own && self.stop_tokens.contains(&next) {
                 answer.ended = Some(Ended::StopToken);
                 break;
+            }
+            if next != best {
+                // The machine keeps the tensor that it returned: another token goes into the other one.
+                current = 1 - current;
+                self.tokens[current].as_mut_slice::<i32>()?.fill(next);
             }
         }
         if forced.is_none() {
@@ -239,6 +263,14 @@ impl Answer {
         }
         self.token_ids.push(token);
         Ok(())
+    }
+
+    /// Has the token that was drawn in the place of the best one, and returns it.
+    fn instead(&mut self, drawn: i32) -> i32 {
+        if let Some(last) = self.token_ids.last_mut() {
+            *last = drawn;
+        }
+        drawn
     }
 
     /// Without text, since nothing here knows a tokenizer.
