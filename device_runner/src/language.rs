@@ -267,7 +267,37 @@ mod tests {
         let (one, bytes) = (|bytes| TensorView::new(Dtype::I32, vec![1], bytes).unwrap(), 1_i32);
         let bytes = bytes.to_le_bytes();
         let all = ["prompt", "forced", "exactly"].map(|name| (name, one(&bytes)));
-        refused(sent(&described(), all.into()), "both fed and counted");
+        refused(sent(&described(), all.into()), "do not belong together");
+    }
+
+    #[test]
+    fn distributions_are_of_every_step_that_is_fed() {
+        let given = |shape: &[usize], tokens: &[i32], logarithms: &[f32]| {
+            let one = |bytes| TensorView::new(Dtype::I32, vec![1], bytes).unwrap();
+            let bytes = 1_i32.to_le_bytes();
+            let fed: Vec<u8> = [1_i32, 2].iter().flat_map(|token| token.to_le_bytes()).collect();
+            let top: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+            let logs: Vec<u8> = logarithms.iter().flat_map(|one| one.to_le_bytes()).collect();
+            let views = vec![
+                ("prompt", one(&bytes)),
+                ("forced", TensorView::new(Dtype::I32, vec![2], &fed).unwrap()),
+                ("top_tokens", TensorView::new(Dtype::I32, shape.to_vec(), &top).unwrap()),
+                (
+                    "top_logarithms",
+                    TensorView::new(Dtype::F32, vec![2, logarithms.len() / 2], &logs).unwrap(),
+                ),
+            ];
+            sent(&described(), views)
+        };
+        assert!(given(&[2, 1], &[7, 0], &[-1.0; 4]).is_ok());
+        assert!(given(&[2, 1], &[7, 0], &[-1.0, -1.0, 0.0, f32::NEG_INFINITY]).is_ok());
+        refused(given(&[2, 1], &[8, 0], &[-1.0; 4]), "token 8 is outside the vocabulary");
+        refused(given(&[2, 1], &[7, 0], &[-1.0; 6]), "\"top_logarithms\" is no float32 of [2, 2]");
+        refused(given(&[2, 1], &[7, 0], &[1.0; 4]), "has 1, which is of no probability");
+        refused(given(&[2, 1], &[7, 0], &[f32::NAN; 4]), "of no probability");
+        refused(given(&[1, 2], &[7, 0], &[-1.0; 6]), "is of [1, 2] for 2 steps");
+        refused(given(&[2, 0], &[], &[-1.0; 2]), "is of [2, 0] for 2 steps");
+        refused(given(&[2], &[7, 0], &[-1.0; 4]), "has not two axes");
     }
 
     fn refused(found: Result<Planned, Failure>, reason: &str) {

@@ -217,6 +217,11 @@ class Breaches:
                 return f"{len(output.log_probabilities)} probabilities for {steps} tokens"
             if max(output.log_probabilities, default=0.0) > LOG_ROUNDING:
                 return "a probability above one"
+        if output.divergences is not None:
+            if len(output.divergences) != steps:
+                return f"{len(output.divergences)} divergences for {steps} tokens"
+            if min(output.divergences, default=0.0) < 0:
+                return "a divergence below zero"
         if output.logits:
             asked = set() if self._order.probe is None else set(self._order.probe.logit_steps)
             if not set(output.logits) <= asked:

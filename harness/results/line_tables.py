@@ -74,6 +74,11 @@ _PARITY_COLUMNS = {
     "relative_error": "DOUBLE",
     "ended": "VARCHAR",
     "expected_ended": "VARCHAR",
+    "tokens": "BIGINT",
+    "tokens_equal": "BIGINT",
+    "log_probability": "DOUBLE",
+    "expected_log_probability": "DOUBLE",
+    "kl": "DOUBLE",
 }
 # In version 1 these files contained only words, under other names.
 _WORDS_OF_BEFORE = {"language": "VARCHAR", "word": "VARCHAR"}

@@ -173,17 +173,22 @@ def _forced(lines: Sequence[ParityLine]) -> dict[str, Any]:
     if not fed:
         return {}
 
-    def perplexity(name: str) -> float | None:
+    def mean(name: str) -> float | None:
         values = [(getattr(line, name), line.tokens or 0) for line in fed]
         if any(value is None for value, _ in values):
             return None
-        return math.exp(-sum(value * count for value, count in values) / sum(count for _, count in values))
+        return float(sum(value * count for value, count in values) / sum(count for _, count in values))
+
+    def perplexity(name: str) -> float | None:
+        found = mean(name)
+        return None if found is None else math.exp(-found)
 
     return {
         "tokens": sum(line.tokens or 0 for line in fed),
         "tokens_equal": sum(line.tokens_equal or 0 for line in fed),
         "perplexity": perplexity("log_probability"),
         "expected_perplexity": perplexity("expected_log_probability"),
+        "kl": mean("kl"),
     }
 
 

@@ -59,6 +59,8 @@ class Decoded:
     """Of PyTorch's own tokens: at each of them, after those before it."""
     ended: Ended | None = None
     """Why a language model's generation ended."""
+    divergences: tuple[float, ...] | None = None
+    """Of the runner's model: how far its distribution at each step is from PyTorch's, in nats."""
 
 
 class ItemParity(BaseModel):
@@ -97,6 +99,8 @@ class ItemParity(BaseModel):
     log_probability: float | None = None
     expected_log_probability: float | None = None
     """The mean natural logarithm of the probability of PyTorch's tokens, of the runner's model and of PyTorch's."""
+    kl: float | None = None
+    """The mean over the steps of the divergence KL(PyTorch || ours) of the next token's distributions, in nats."""
     ended: Ended | None = None
     expected_ended: Ended | None = None
     """Why the runner's generation ended, and PyTorch's. None for the runner where PyTorch's tokens were fed."""
@@ -139,7 +143,10 @@ def decodings(records: Iterable[object]) -> dict[str, list[Decoded]]:
             for item, output in zip(record.items, record.outputs, strict=True):
                 margins = None if output.margins is None else tuple(output.margins)
                 weighed = None if output.log_probabilities is None else tuple(output.log_probabilities)
-                found[item].append(Decoded(tuple(output.token_ids), output.text, margins, weighed, output.ended))
+                apart = None if output.divergences is None else tuple(output.divergences)
+                found[item].append(
+                    Decoded(tuple(output.token_ids), output.text, margins, weighed, output.ended, apart)
+                )
     return found
 
 
@@ -236,6 +243,7 @@ def compare_forced(
         tokens_equal=count - len(differing),
         log_probability=_mean(got.log_probabilities),
         expected_log_probability=_mean(expected.log_probabilities),
+        kl=_mean(got.divergences),
     )
 
 

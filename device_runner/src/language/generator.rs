@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_tvm::{Argument, Float16, Function, Tensor, TvmError};
 use charsiug2p_workload::{
-    log_probability, margin, nanoseconds, top_two, BadLogits, Ended, Output, ProbeOptions, Sampler,
+    divergence, log_probability, margin, nanoseconds, top_two, BadLogits, Ended, Output,
+    ProbeOptions, Sampler,
 };
 
 use super::item::{Behind, Item};
@@ -119,7 +120,7 @@ impl Generator {
         let (count, forced) = match &item.behind {
             Behind::Own => (self.new_tokens, None),
             Behind::Exactly(count) => (*count, None),
-            Behind::Forced(tokens) => (tokens.len(), Some(tokens)),
+            Behind::Forced(forced) => (forced.tokens.len(), Some(forced)),
         };
         times.steps.reserve_exact(count);
         let mut answer = Answer::new(count, probe);
@@ -140,8 +141,9 @@ impl Generator {
             let best = self.tokens[current].as_slice::<i32>()?[0];
             let logits = self.logits.row::<f32>(&[0])?;
             answer.take(step, best, logits, probe)?;
-            let next = if let Some(&fed) = forced.and_then(|tokens| tokens.get(step)) {
+            let next = if let Some(&fed) = forced.and_then(|forced| forced.tokens.get(step)) {
                 answer.weigh(step, fed, logits)?;
+                answer.diverge(step, forced.and_then(|forced| forced.top(step)), logits)?;
                 fed
             } else if let Some(sampler) = &mut self.sampler {
                 let drawn = sampler.choose(logits);
@@ -211,6 +213,7 @@ struct Answer {
     margins: Option<Vec<f32>>,
     logits: Option<BTreeMap<usize, Vec<f32>>>,
     log_probabilities: Option<Vec<f32>>,
+    divergences: Option<Vec<f32>>,
     ended: Option<Ended>,
 }
 
@@ -221,6 +224,7 @@ impl Answer {
             margins: probe.margins.then(|| Vec::with_capacity(count)),
             logits: (!probe.logit_steps.is_empty()).then(BTreeMap::new),
             log_probabilities: None,
+            divergences: None,
             ended: None,
         }
     }
@@ -265,6 +269,21 @@ impl Answer {
         Ok(())
     }
 
+    /// Keeps how far a step's logits `[V]` are from the distribution that is known at some tokens.
+    fn diverge(
+        &mut self,
+        step: usize,
+        top: Option<(&[i32], &[f32])>,
+        logits: &[f32],
+    ) -> Result<(), BadStep> {
+        if let Some((tokens, logarithms)) = top {
+            let found = divergence(logits, tokens, logarithms);
+            let found = found.ok_or(BadStep::NotFinite { step, value: f32::NAN })?;
+            self.divergences.get_or_insert_with(Vec::new).push(found);
+        }
+        Ok(())
+    }
+
     /// Has the token that was drawn in the place of the best one, and returns it.
     fn instead(&mut self, drawn: i32) -> i32 {
         if let Some(last) = self.token_ids.last_mut() {
@@ -275,8 +294,9 @@ impl Answer {
 
     /// Without text, since nothing here knows a tokenizer.
     fn into_output(self) -> Output {
-        let Self { token_ids, margins, logits, log_probabilities, ended } = self;
-        Output { token_ids, text: String::new(), margins, logits, log_probabilities, ended }
+        let Self { token_ids, margins, logits, log_probabilities, divergences, ended } = self;
+        let text = String::new();
+        Output { token_ids, text, margins, logits, log_probabilities, divergences, ended }
     }
 }
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from harness.models.kinds import WorkloadKind
 from harness.models.language.configurations import CONFIGURATIONS
 from harness.models.language.description import Decoder, UnknownPart, describe, read_config
 from harness.models.language.prompts import PROMPTS, SEED, Prompts, seeded_prompts, text_prompts
-from harness.models.language.reference import reference_outputs
+from harness.models.language.reference import GeneratedItem, reference_outputs
 from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
 from harness.models.language.texts import FILE as TOKENIZER
 from harness.models.language.texts import Codec
@@ -46,6 +46,13 @@ LOSSY_TIES: Mapping[Precision, float] = {"fp32": 0.0, "fp16": 0.02, "int8": 0.25
 """The top-2 margin of logits up to which another token of a lossy model is a tie (``docs/generation.md``)."""
 GRAPH = ("network.py", "ops.py", "functions.py", "loading.py", "weights.py", "description.py")
 """The sources of the compiled graph."""
+
+
+@dataclass(frozen=True)
+class Generated(Decoded):
+    """Hold PyTorch's answer with what is known of the distributions from which its tokens come."""
+
+    distributions: GeneratedItem = field(compare=False, kw_only=True)
 
 
 class LanguageModel(GreedyWorkload):
@@ -139,12 +146,13 @@ class LanguageModel(GreedyWorkload):
         prompts = list(self.prompts.values())
         found = reference_outputs(model, prompts, self.tokens, self.stops, cache=self._cache, progress=progress)
         answers = {
-            item: Decoded(
+            item: Generated(
                 tuple(one.token_ids),
                 self.text(one.token_ids),
                 tuple(one.margins),
                 tuple(one.log_probabilities),
                 ended(one.token_ids, self.stops),
+                distributions=one,
             )
             for item, one in zip(self.prompts, found.items, strict=True)
         }
@@ -157,7 +165,12 @@ class LanguageModel(GreedyWorkload):
         """
 
         def given(item: str) -> Tensors:
-            more = {"forced": answers[item].token_ids} if self.forced else {}
+            answer, more = answers[item], dict[str, Any]()
+            if self.forced:
+                more["forced"] = answer.token_ids
+            if self.forced and isinstance(answer, Generated) and answer.distributions.top_tokens:
+                more |= {"top_tokens": answer.distributions.top_tokens}
+                more |= {"top_logarithms": np.array(answer.distributions.top_logarithms, np.float32)}
             return _tensors(prompt=self.prompts[item], **more)
 
         return [item.model_copy(update={"input": given(item.id)}) for item in self.items]
@@ -212,9 +225,9 @@ class LanguageModel(GreedyWorkload):
         return {"item": item.id, "prompt": self.prompts[item.id], "tokens": self.tokens}
 
 
-def _tensors(**tokens: Sequence[int]) -> Tensors:
-    """Return token ids by name as an order carries them, int32 of one axis each."""
-    return encode({name: np.array(ids, np.int32) for name, ids in tokens.items()})
+def _tensors(**given: Any) -> Tensors:
+    """Return arrays by name as an order carries them; token ids, in sequences, become int32."""
+    return encode({name: one if isinstance(one, np.ndarray) else np.array(one, np.int32) for name, one in given.items()})
 
 
 def as_text(token_ids: Sequence[int]) -> str:

@@ -38,6 +38,8 @@ class ParitySummary(Stored):
     perplexity: float | None = None
     expected_perplexity: float | None = None
     """Of PyTorch's tokens, for the runner's model and for PyTorch's."""
+    kl: float | None = None
+    """The mean divergence KL(PyTorch || ours) of the next token's distributions over these steps, in nats."""
     failures: list[str]
     """One line for each failing item."""
 
