@@ -160,3 +160,39 @@ def test_ids_that_are_none_are_refused(wrong: Any, tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text("{", encoding="utf-8")
     with pytest.raises(UnknownPart, match="cannot be read"):
         stop_tokens(tmp_path, {}, 256)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_texts_in_and_texts_out(precision: Precision, user_cache: Cache, tmp_path: Path) -> None:
+    """A folder with a tokenizer, compiled: its own stop tokens are in the archive, and the answers are texts."""
+    from tests.models.test_language_texts import train
+
+    folder = save_folder(tmp_path / "small", vocab_size=400, max_position_embeddings=1024)
+    train(folder / "tokenizer.json")
+    free = stored(folder, user_cache).expected(quiet).answers
+    stop = next(iter(free.values())).token_ids[3]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": stop}), encoding="utf-8")
+    model = stored(folder, user_cache, precision)
+    runner = built(model, user_cache, precision)
+    described = runner.archive.metadata.workload(model.name, "language")
+    assert isinstance(described, LanguageWorkload)
+    assert described.stop_tokens == [stop]
+    answers = model.expected(quiet).answers
+    asked = order(model, runner, items=model.compared_items(answers), repetitions=0)
+    records = HostDevice(lock_folder=tmp_path).run(runner.path, asked, deadline=120).require_complete().records
+    lines = model.compare(model.items, answers, records)
+    assert not [line.describe() for line in lines if line.verdict.fails]
+    assert lines[0].expected_ended == "stop_token"
+    assert lines[0].expected == theirs_text(folder, model)
+    assert lines[0].ended == ("stop_token" if precision == "fp32" else None)
+    assert (lines[0].kl is None) == (precision == "fp32")
+
+
+def theirs_text(folder: Path, model: LanguageModel) -> str:
+    """What transformers answers to the first prompt, as text, with its own tokenizer."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    tokens = theirs(folder, next(iter(model.prompts.values())), model.tokens)
+    return str(tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
