@@ -239,7 +239,10 @@ mod tests {
         let prompt = 1_i32.to_le_bytes();
         let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
         let view = |shape, bytes| TensorView::new(Dtype::I32, vec![shape], bytes).unwrap();
-        sent(&described(), vec![("prompt", view(1, &prompt)), ("forced", view(tokens.len(), &bytes))])
+        sent(
+            &described(),
+            vec![("prompt", view(1, &prompt)), ("forced", view(tokens.len(), &bytes))],
+        )
     }
 
     #[test]

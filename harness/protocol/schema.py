@@ -122,7 +122,7 @@ class LanguageWorkload(_Schema):
     tokens follow, and none of them ends the generation. ``forced``, int32[m]: tokens that are fed after the prompt
     instead of the model's own; the answer then has one token for each of them. With ``forced`` tokens there may be what
     another distribution gives at each step: its most probable tokens, ``top_tokens``, int32[m, n], and the natural
-    logarithms of their probabilities, ``top_logarithms``, float32[m, n + 1], with that of all other tokens together last.
+    logarithms of their probabilities, ``top_logarithms``, float32[m, n + 1], last that of all other tokens together.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("prefill", "step")
@@ -260,8 +260,8 @@ class Output(_Schema):
     log_probabilities: list[float] | None = Field(default=None, exclude_if=lambda value: value is None)
     """The natural logarithm of the probability of each token that was fed, where the item names them (``forced``)."""
     divergences: list[float] | None = Field(default=None, exclude_if=lambda value: value is None)
-    """How far the distribution of each step is from the one that the item names: the Kullback-Leibler divergence in nats,
-    where all tokens that the item does not name count as one. That makes it a lower bound."""
+    """How far the distribution of each step is from the one that the item names: the Kullback-Leibler divergence in
+    nats, where all tokens that the item does not name count as one. That makes it a lower bound."""
     ended: Ended | None = Field(default=None, exclude_if=lambda value: value is None)
     """Why a language model's generation ended; None where its tokens were fed."""
 

@@ -27,8 +27,8 @@ def answers_table(models: Mapping[str, WorkloadSummary]) -> Table | None:
     return Table(
         ["model", "prompt", "answer", "ended by", "PyTorch's answer", "ours"],
         rows,
-        note="Ended by: the length that was asked for, or a stop token of the model's configuration, for PyTorch and for "
-        "us where the two differ. Where PyTorch's tokens are fed, ours is the model's choice at each of them.",
+        note="Ended by: the length that was asked for, or a stop token of the model's configuration, for PyTorch and "
+        "for us where the two differ. Where PyTorch's tokens are fed, ours is the model's choice at each of them.",
     )
 
 

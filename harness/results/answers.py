@@ -11,8 +11,7 @@ MOST_ITEMS, MOST_CHARACTERS = 50, 300
 
 def generated_answers(lines: Iterable[ParityLine]) -> dict[str, GeneratedAnswer]:
     """Return the answers of the parity order by item, of lines that say why PyTorch's generation ended."""
-    found = [line for line in lines if line.passes == "parity" and line.expected_ended is not None]
-    return {
+    found = {
         line.item: GeneratedAnswer(
             label=line.label,
             verdict=line.verdict,
@@ -21,8 +20,10 @@ def generated_answers(lines: Iterable[ParityLine]) -> dict[str, GeneratedAnswer]
             ended=line.ended,
             expected_ended=line.expected_ended,
         )
-        for line in found[:MOST_ITEMS]
+        for line in lines
+        if line.passes == "parity" and line.expected_ended is not None
     }
+    return dict(list(found.items())[:MOST_ITEMS])
 
 
 def _short(text: str | None) -> str:

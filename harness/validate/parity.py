@@ -144,9 +144,7 @@ def decodings(records: Iterable[object]) -> dict[str, list[Decoded]]:
                 margins = None if output.margins is None else tuple(output.margins)
                 weighed = None if output.log_probabilities is None else tuple(output.log_probabilities)
                 apart = None if output.divergences is None else tuple(output.divergences)
-                found[item].append(
-                    Decoded(tuple(output.token_ids), output.text, margins, weighed, output.ended, apart)
-                )
+                found[item].append(Decoded(tuple(output.token_ids), output.text, margins, weighed, output.ended, apart))
     return found
 
 

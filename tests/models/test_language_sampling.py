@@ -1,4 +1,4 @@
-"""Tokens by chance: the runner's scores beside transformers' logits processors, and its draws beside a model of them."""
+"""Tokens by chance: the runner's scores beside transformers' logits processors, and its draws beside Python's."""
 
 from __future__ import annotations
 
@@ -151,11 +151,11 @@ def test_scores_are_those_of_transformers() -> None:
 
 def test_draws_are_those_of_the_seed() -> None:
     rng = np.random.Generator(np.random.PCG64(12))
-    asked = []
-    for seed in (0, 1, 7, 2**53, 2**64 - 1):
-        logits = rng.normal(0, 2, 300).astype(np.float32)
-        for options in ({}, {"temperature": 0.7, "top_k": 20}, {"top_p": 0.9, "repetition_penalty": 1.2}):
-            asked.append((logits, [1, 2, 3], Sampling.model_validate({**options, "seed": seed})))
+    asked = [
+        (rng.normal(0, 2, 300).astype(np.float32), [1, 2, 3], Sampling.model_validate({**options, "seed": seed}))
+        for seed in (0, 1, 7, 2**53, 2**64 - 1)
+        for options in ({}, {"temperature": 0.7, "top_k": 20}, {"top_p": 0.9, "repetition_penalty": 1.2})
+    ]
     for one, answer in zip(asked, answers([case(*one, draw=40) for one in asked]), strict=True):
         assert answer["tokens"] == drawn(*one, count=40), one[2]
 
@@ -196,9 +196,7 @@ def sampled(
     )
     described = asked.workloads[0]
     assert isinstance(described, LanguageWorkload)
-    asked = asked.model_copy(
-        update={"workloads": [described.model_copy(update={"sampling": sampling, **change})]}
-    )
+    asked = asked.model_copy(update={"workloads": [described.model_copy(update={"sampling": sampling, **change})]})
     records = HostDevice(lock_folder=folder).run(runner.path, asked, deadline=120).require_complete().records
     return {record.items[0]: record for record in records if isinstance(record, Probe)}
 

@@ -1,4 +1,4 @@
-"""Prompts as texts: the model's own tokenizer, what it makes of special tokens and of parts of characters, and files."""
+"""Prompts as texts: the model's own tokenizer, special tokens, characters over several tokens, and files."""
 
 from __future__ import annotations
 
@@ -30,27 +30,25 @@ EMOJI = "Swifts 🐦 sleep."
 def train(path: Path, size: int = 400, *, vocabulary: str = "bpe", bos: bool = True) -> Path:
     """Train a small tokenizer on the shipped prompts, as models of the Llama or the GPT-2 kind have one."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[BOS, EOS], initial_alphabet=alphabet)
     tokenizer.train_from_iterator(SHIPPED, trainer)
     if bos:
         put = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, tokenizer.token_to_id(BOS))])
-        tokenizer.post_processor = put  # type: ignore[assignment]
+        tokenizer.post_processor = put
     tokenizer.save(str(path))
     return path
 
 
 def byte_fallback(path: Path) -> Path:
     """A tokenizer of SentencePiece's kind: characters that it does not know become tokens of bytes."""
-    letters = sorted(set("".join(SHIPPED)) - {" "}) + ["▁"]
+    letters = [*sorted(set("".join(SHIPPED)) - {" "}), "▁"]
     pieces = [("<unk>", 0.0), *((f"<0x{byte:02X}>", -20.0) for byte in range(256)), *((one, -5.0) for one in letters)]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()  # type: ignore[assignment]
-    tokenizer.decoder = decoders.Sequence(  # type: ignore[assignment]
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.save(str(path))
     return path
 
@@ -119,7 +117,7 @@ def test_a_character_over_several_tokens_is_whole_or_replaced(kind: str, file: P
     assert len(broken) >= 2, "ends within the bird's four bytes"
     assert all(one.rstrip("\N{REPLACEMENT CHARACTER}").strip() in ("Swifts", "") for one in broken)
     # Bytes that no text has, one after the other, as a model with random weights gives them.
-    lonely = codec.decode([*ids[-1:], *(one for one in ids if one not in (0, 1))[::-1]])
+    lonely = codec.decode([*ids[-1:], *[one for one in ids if one not in (0, 1)][::-1]])
     lonely.encode("utf-8")
 
 
@@ -159,7 +157,7 @@ def test_truncation_and_padding_of_the_file_are_not_for_prompts(file: Path, tmp_
 
 def test_a_folder_with_a_tokenizer_has_prompts_in_english(cache: Cache, model_folder: Path, codec: Codec) -> None:
     model = opened(cache, model_folder)
-    assert list(model.prompts)[0] == "the_three_largest_cities_of"
+    assert next(iter(model.prompts)) == "the_three_largest_cities_of"
     assert [codec.decode(ids[1:]) for ids in model.prompts.values()] == list(SHIPPED)
     assert model.items[0].label == "The three largest cities of the country…"[:41]
     assert (model.items_source, model.stops) == ("shipped", (1,))
@@ -206,7 +204,9 @@ def test_a_file_that_holds_no_prompts_is_refused(name: str, content: bytes, reas
 def test_prompts_that_do_not_fit_are_refused_with_their_name(cache: Cache, model_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "long.txt"
     file.write_text("short\n" + "long " * 1000 + "\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="the prompt 'long_long_long_long_long' of .* has .* tokens, and with 64 after"):
+    with pytest.raises(
+        UsageError, match=r"the prompt 'long_long_long_long_long' of .* has .* tokens, and with 64 after"
+    ):
         opened(cache, model_folder, file)
 
 

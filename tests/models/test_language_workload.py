@@ -184,7 +184,14 @@ def test_ties_are_named_where_answers_are_counted() -> None:
     assert agreeing(WorkloadSummary(kind="language", parity={"parity": tied})) == "3 of 3, 2 of them as ties"
 
 
-ANSWERED: dict[str, Any] = {"workload": "lm", "item": "a", "label": "Once upon", "verdict": "equal", "expected": "5 6", "got": "5 6"}
+ANSWERED: dict[str, Any] = {
+    "workload": "lm",
+    "item": "a",
+    "label": "Once upon",
+    "verdict": "equal",
+    "expected": "5 6",
+    "got": "5 6",
+}
 
 
 def test_the_report_shows_the_answers_and_why_they_ended() -> None:
@@ -216,7 +223,9 @@ def test_the_report_shows_the_answers_and_why_they_ended() -> None:
 
 def test_timed_answers_are_compared_up_to_the_first_stop_token(cache: Cache, tmp_path: Path) -> None:
     """Timed passes run on, so that both sides take as many steps; the parity order's answers end by themselves."""
-    [model] = opened(cache, f"generate:{folder(tmp_path / 'stops', eos_token_id=[7, 500], max_position_embeddings=512)}")
+    [model] = opened(
+        cache, f"generate:{folder(tmp_path / 'stops', eos_token_id=[7, 500], max_position_embeddings=512)}"
+    )
     assert model.stops == (7,)
     assert model.compilable("").metadata["stop_tokens"] == [7]
     item = model.items[0]

@@ -90,7 +90,11 @@ impl Item {
 }
 
 impl Top {
-    fn read(order: &LanguageOrder, tensors: &SafeTensors<'_>, steps: usize) -> Result<Self, String> {
+    fn read(
+        order: &LanguageOrder,
+        tensors: &SafeTensors<'_>,
+        steps: usize,
+    ) -> Result<Self, String> {
         let shape = tensors.tensor(TOP_TOKENS).map_err(|error| error.to_string())?.shape().to_vec();
         let [found, count] = shape[..] else {
             return Err(format!("{TOP_TOKENS:?} has not two axes"));
@@ -98,10 +102,14 @@ impl Top {
         if found != steps || count == 0 || count > order.vocab_size {
             return Err(format!("{TOP_TOKENS:?} is of {shape:?} for {steps} steps"));
         }
-        let tokens = known(order, elements(tensors, TOP_TOKENS, Dtype::I32, &shape)?.map(i32::from_le_bytes).collect())?;
+        let tokens = known(
+            order,
+            elements(tensors, TOP_TOKENS, Dtype::I32, &shape)?.map(i32::from_le_bytes).collect(),
+        )?;
         let shape = [steps, count + 1];
-        let logarithms: Vec<f32> =
-            elements(tensors, TOP_LOGARITHMS, Dtype::F32, &shape)?.map(f32::from_le_bytes).collect();
+        let logarithms: Vec<f32> = elements(tensors, TOP_LOGARITHMS, Dtype::F32, &shape)?
+            .map(f32::from_le_bytes)
+            .collect();
         if let Some(wrong) = logarithms.iter().find(|&&one| one.is_nan() || one > LOG_ROUNDING) {
             return Err(format!("{TOP_LOGARITHMS:?} has {wrong}, which is of no probability"));
         }

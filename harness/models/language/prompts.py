@@ -30,13 +30,14 @@ SEED = 0
 MOST_PROMPTS, MOST_FILE_BYTES, MOST_LABEL = 1000, 16 << 20, 40
 SHIPPED = (
     "The three largest cities of the country are",
-    "Dear Anna, thank you for the book about birds that you sent me last week. I have read half of it, and my favourite "
-    "chapter so far is the one about swifts, which sleep while they fly. Yesterday I saw",
-    "A phone runs a model in three steps. First, the app turns the user's text into numbers, which are called tokens: a "
-    "token is a word, or a part of a longer word. Second, the model reads all tokens of the text together and keeps what "
-    "it will need of them in a cache. Third, it gives one new token after the other, and each of them is read by the "
-    "next step, until a special token ends the text or there is no more room. The second step is limited by how much the "
-    "processor can compute, and the third one by how fast it can read the weights from memory. For this reason,",
+    "Dear Anna, thank you for the book about birds that you sent me last week. I have read half of it, and my "
+    "favourite chapter so far is the one about swifts, which sleep while they fly. Yesterday I saw",
+    "A phone runs a model in three steps. First, the app turns the user's text into numbers, which are called tokens: "
+    "a token is a word, or a part of a longer word. Second, the model reads all tokens of the text together and keeps "
+    "what it will need of them in a cache. Third, it gives one new token after the other, and each of them is read by "
+    "the next step, until a special token ends the text or there is no more room. The second step is limited by how "
+    "much the processor can compute, and the third one by how fast it can read the weights from memory. For this "
+    "reason,",
 )
 """Plain English of three lengths, for models whose tokenizer is known."""
 

@@ -1,7 +1,7 @@
 """Turn text into a language model's tokens and back, by Hugging Face's ``tokenizers`` and the model's own file.
 
-Special tokens in a user's text are text: ``</s>`` in a prompt becomes the tokens of these four characters, and never the
-token that ends a text. The tokens that the tokenizer itself puts around a text (``<s>``) stay. Imports no PyTorch.
+Special tokens in a user's text are text: ``</s>`` in a prompt becomes the tokens of these four characters, and never
+the token that ends a text. The tokens that the tokenizer itself puts around a text (``<s>``) stay. Imports no PyTorch.
 """
 
 from __future__ import annotations

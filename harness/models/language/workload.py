@@ -19,7 +19,7 @@ from harness.measure.sampling import spread_order
 from harness.models.generation import MAX_OUTPUT_LEN, GreedyWorkload
 from harness.models.kinds import WorkloadKind
 from harness.models.language.configurations import CONFIGURATIONS
-from harness.models.language.description import Decoder, UnknownPart, describe, read_config
+from harness.models.language.description import UnknownPart, describe, read_config
 from harness.models.language.prompts import PROMPTS, SEED, Prompts, seeded_prompts, text_prompts
 from harness.models.language.reference import GeneratedItem, reference_outputs
 from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
@@ -199,13 +199,13 @@ class LanguageModel(GreedyWorkload):
         ]
 
     def _ended_by_themselves(self, records: Sequence[AnyRecord]) -> list[AnyRecord]:
-        """Return records of timed passes, which ran on, with each answer as its first stop token would have ended it."""
-        found: list[AnyRecord] = []
-        for record in records:
-            if isinstance(record, Sample) and self.stops:
-                record = record.model_copy(update={"outputs": [cut(one, self.stops) for one in record.outputs]})
-            found.append(record)
-        return found
+        """Return records of timed passes, which ran on, with answers as their first stop token would end them."""
+        return [
+            record.model_copy(update={"outputs": [cut(one, self.stops) for one in record.outputs]})
+            if isinstance(record, Sample) and self.stops
+            else record
+            for record in records
+        ]
 
     def observed(self, decoded: Decoded) -> Decoded:
         return replace(decoded, text=self.text(decoded.token_ids))
@@ -227,7 +227,9 @@ class LanguageModel(GreedyWorkload):
 
 def _tensors(**given: Any) -> Tensors:
     """Return arrays by name as an order carries them; token ids, in sequences, become int32."""
-    return encode({name: one if isinstance(one, np.ndarray) else np.array(one, np.int32) for name, one in given.items()})
+    return encode(
+        {name: one if isinstance(one, np.ndarray) else np.array(one, np.int32) for name, one in given.items()}
+    )
 
 
 def as_text(token_ids: Sequence[int]) -> str:

@@ -27,7 +27,8 @@ pub fn top_two(logits: &[f32]) -> Result<(f32, f32), f32> {
 /// equals it where no token is left out. None for tokens outside of the logits, and where they are not finite.
 #[must_use]
 pub fn divergence(logits: &[f32], tokens: &[i32], logarithms: &[f32]) -> Option<f32> {
-    let (&rest, known) = logarithms.split_last().filter(|(_, known)| known.len() == tokens.len())?;
+    let (&rest, known) =
+        logarithms.split_last().filter(|(_, known)| known.len() == tokens.len())?;
     let best = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let total: f64 = logits.iter().map(|&logit| (f64::from(logit) - best).exp()).sum();
     let (mut found, mut left) = (0.0, total);
@@ -40,8 +41,9 @@ pub fn divergence(logits: &[f32], tokens: &[i32], logarithms: &[f32]) -> Option<
     // What rounding leaves of a sum of nearly all of it is noise.
     found += share(f64::from(rest), (left / total).max(f64::EPSILON).ln());
     #[allow(clippy::cast_possible_truncation)] // A record holds float32.
-    let found = found.max(0.0) as f32;
-    found.is_finite().then_some(found)
+    let found = found as f32;
+    // Rounding may put nothing below zero.
+    found.is_finite().then_some(found.max(0.0))
 }
 
 /// What one outcome adds to a divergence, by the logarithms of its two probabilities.

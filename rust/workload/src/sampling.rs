@@ -235,13 +235,20 @@ impl Sampler {
         let wanted = wanted * self.weigh();
         let Self { scores, order, weights, .. } = self;
         order.clear();
-        order.extend((0_u32..).zip(&*scores).filter(|(_, score)| **score > f32::NEG_INFINITY).map(|(at, _)| at));
+        order.extend(
+            (0_u32..)
+                .zip(&*scores)
+                .filter(|(_, score)| **score > f32::NEG_INFINITY)
+                .map(|(at, _)| at),
+        );
         let (mut start, mut size, mut reached) = (0, FIRST_SORTED, 0.0);
         while start < order.len() {
             let rest = &mut order[start..];
             let block = size.min(rest.len());
             if block < rest.len() {
-                rest.select_nth_unstable_by(block - 1, |&one, &other| most_first(scores, one, other));
+                rest.select_nth_unstable_by(block - 1, |&one, &other| {
+                    most_first(scores, one, other)
+                });
             }
             rest[..block].sort_unstable_by(|&one, &other| most_first(scores, one, other));
             for at in 0..block {
