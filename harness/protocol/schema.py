@@ -102,8 +102,8 @@ class GenerationWorkload(_Schema):
 class Sampling(_Schema):
     """Choose how a language model draws its tokens by chance, in the order of transformers' logits processors.
 
-    What is left at its default changes nothing. The same seed and the same logits give the same tokens everywhere, for
-    each item anew; an item whose tokens are ``forced`` draws none.
+    What is left at its default changes nothing. The same seed and the same logits give the same tokens everywhere. Each
+    item begins at the seed; an item whose tokens are ``forced`` draws none.
     """
 
     temperature: float = Field(default=1.0, gt=0)

@@ -10,7 +10,7 @@ MOST_ITEMS, MOST_CHARACTERS = 50, 300
 
 
 def generated_answers(lines: Iterable[ParityLine]) -> dict[str, GeneratedAnswer]:
-    """Return the answers of the parity order by item, of lines that say why PyTorch's generation ended."""
+    """Return the answers of the parity order by item, of lines that have a reason why PyTorch's generation ended."""
     found = {
         line.item: GeneratedAnswer(
             label=line.label,

@@ -131,7 +131,9 @@ impl Sampler {
     pub fn begin(&mut self, prompt: &[i32]) {
         self.random = SplitMix64::new(self.options.seed);
         self.seen.fill(false);
-        prompt.iter().for_each(|&token| self.see(token));
+        for &token in prompt {
+            self.see(token);
+        }
     }
 
     /// Draws the next token, which the text then has.
