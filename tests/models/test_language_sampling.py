@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -78,11 +79,20 @@ def drawn(logits: FLOATS, text: Sequence[int], sampling: Sampling, count: int) -
     return tokens[len(text) :]
 
 
-def answers(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+ARM64 = "aarch64-unknown-linux-musl"
+EMULATED = {
+    "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER": "rust-lld",
+    "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER": "qemu-aarch64-static",
+}
+
+
+def answers(cases: Sequence[dict[str, Any]], *target: str) -> list[dict[str, Any]]:
     """Return the answers of the Rust program."""
     asked = "".join(json.dumps(case) + "\n" for case in cases)
-    command = ["cargo", "run", "--locked", "--quiet", "-p", "charsiug2p-workload", "--example", "sampling"]
-    done = subprocess.run(command, cwd=ROOT, input=asked, capture_output=True, text=True, check=False)
+    command = ["cargo", "run", "--locked", "--quiet", "-p", "charsiug2p-workload", "--example", "sampling", *target]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | EMULATED, input=asked, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -158,6 +168,13 @@ def test_draws_are_those_of_the_seed() -> None:
     ]
     for one, answer in zip(asked, answers([case(*one, draw=40) for one in asked]), strict=True):
         assert answer["tokens"] == drawn(*one, count=40), one[2]
+
+
+@pytest.mark.emulator
+@pytest.mark.thorough
+def test_another_processor_gives_the_same_scores_and_tokens() -> None:
+    asked = [case(logits, text, sampling, draw=5) for logits, text, sampling in cases()]
+    assert answers(asked, "--target", ARM64) == answers(asked)
 
 
 @pytest.mark.parametrize(
