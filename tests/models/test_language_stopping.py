@@ -62,7 +62,7 @@ def theirs(folder: Path, prompt: list[int], tokens: int) -> list[int]:
     return found[0, len(prompt) :].tolist()  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("case", ["config", "generation_config", "both", "null", "none", "outside"])
+@pytest.mark.parametrize("case", ["config", "generation_config", "both", "null", "none", "absent", "outside"])
 def test_a_folder_stops_where_transformers_stops(
     case: str, stops: tuple[int, int], user_cache: Cache, tmp_path: Path
 ) -> None:
@@ -74,10 +74,13 @@ def test_a_folder_stops_where_transformers_stops(
         "both": ({"eos_token_id": late}, early),
         "null": ({"temperature": 1.0}, early),
         "none": (None, None),
+        "absent": (None, None),
         "outside": ({"eos_token_id": [early, 1000]}, None),
     }
     generation, eos = cases[case]
-    folder = save_folder(tmp_path / "tiny-llama", generation=generation, **{**change, "eos_token_id": eos})
+    # transformers' class has a default of its own, which counts for nothing without the key.
+    change = {} if case == "absent" else {**change, "eos_token_id": eos}
+    folder = save_folder(tmp_path / "tiny-llama", generation=generation, **change)
     model = stored(folder, user_cache)
     answers = model.expected(quiet).answers
     for item, prompt in model.prompts.items():
