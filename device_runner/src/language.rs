@@ -1,6 +1,7 @@
 //! Language workloads: token ids in, and the tokens that follow, greedily. Nothing here knows a tokenizer.
 
 mod generator;
+mod item;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -8,22 +9,18 @@ use std::time::Instant;
 use charsiug2p_g2p_tvm::{DeviceConfig, Function, TvmError, TvmModule, DEFAULT_ENTRY};
 use charsiug2p_workload::{
     nanoseconds, Failure, FailureKind, Measured, Order, Output, Planned, ProbeOptions, Probed,
-    Workload,
+    Sampler, SamplingOptions, Workload,
 };
-use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use crate::tensors::SentTensors;
 use generator::{BadStep, Generator, Times};
+use item::Item;
 
 /// The function that takes a block of a prompt.
 const PREFILL: &str = "prefill";
 /// The function that decodes one token.
 const STEP: &str = "step";
-/// The tensor of an item.
-const PROMPT: &str = "prompt";
-/// Another one that it may have: the tokens that are fed behind the prompt instead of the model's own.
-const FORCED: &str = "forced";
 /// 4 GiB of float32, 2 GiB of float16.
 const MOST_CACHE_ELEMENTS: usize = 1 << 30;
 
@@ -50,8 +47,14 @@ pub struct LanguageOrder {
     capacity: usize,
     /// The most rows of a prefill.
     block: usize,
-    /// How many tokens follow each prompt.
+    /// How many tokens follow each prompt at most.
     new_tokens: usize,
+    /// Tokens that end a generation.
+    #[serde(default)]
+    stop_tokens: Vec<i32>,
+    /// Draws tokens by chance. None: the best one each time.
+    #[serde(default)]
+    sampling: Option<SamplingOptions>,
     /// Layers, keys and values, elements.
     cache_shape: Vec<usize>,
     #[serde(default)]
@@ -74,6 +77,10 @@ impl LanguageOrder {
                 return Err(format!("{name} is {size}, it must be from 1 to {limit}"));
             }
         }
+        if let Some(token) = self.stop_tokens.iter().find(|&&token| !self.knows(token)) {
+            let most = self.vocab_size;
+            return Err(format!("the stop token {token} is outside the vocabulary of {most}"));
+        }
         let elements =
             self.cache_shape.iter().fold(1, |count: usize, &extent| count.saturating_mul(extent));
         if self.cache_shape.len() != 3 || elements == 0 || elements > MOST_CACHE_ELEMENTS {
@@ -83,48 +90,9 @@ impl LanguageOrder {
         Ok(())
     }
 
-    /// An item's tokens, checked, and those that are fed behind them.
-    fn prompt(&self, sent: &SentTensors) -> Result<(Vec<i32>, Option<Vec<i32>>), String> {
-        let tensors = sent.read()?;
-        if tensors.tensor(FORCED).is_err() {
-            sent.check(&[PROMPT.to_owned()])?;
-            return Ok((self.tokens(&tensors, PROMPT)?, None));
-        }
-        sent.check(&[PROMPT.to_owned(), FORCED.to_owned()])?;
-        let forced = self.tokens(&tensors, FORCED)?;
-        if forced.len() > self.new_tokens {
-            let (given, most) = (forced.len(), self.new_tokens);
-            return Err(format!("{given} forced tokens, the model decodes {most}"));
-        }
-        Ok((self.tokens(&tensors, PROMPT)?, Some(forced)))
-    }
-
-    /// The tokens of one tensor, checked.
-    fn tokens(&self, tensors: &SafeTensors<'_>, name: &str) -> Result<Vec<i32>, String> {
-        let view = tensors.tensor(name).map_err(|error| error.to_string())?;
-        if view.dtype() != Dtype::I32 || view.shape().len() != 1 {
-            return Err(format!("{name:?} is no int32 of one axis"));
-        }
-        let bytes = view.data().chunks_exact(4);
-        let tokens: Vec<i32> =
-            bytes.map(|four| i32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
-        if tokens.is_empty() {
-            return Err(if name == PROMPT { "the prompt is empty" } else { "no token is forced" }
-                .to_owned());
-        }
-        if name == PROMPT && tokens.len().saturating_add(self.new_tokens) > self.capacity {
-            let (given, after, most) = (tokens.len(), self.new_tokens, self.capacity);
-            return Err(format!(
-                "the prompt's {given} tokens with {after} behind them are more than the context of {most}"
-            ));
-        }
-        let known = |token: i32| usize::try_from(token).is_ok_and(|token| token < self.vocab_size);
-        match tokens.iter().find(|&&token| !known(token)) {
-            Some(token) => {
-                Err(format!("token {token} is outside the vocabulary of {}", self.vocab_size))
-            }
-            None => Ok(tokens),
-        }
+    /// Whether a token is in the vocabulary.
+    fn knows(&self, token: i32) -> bool {
+        usize::try_from(token).is_ok_and(|token| token < self.vocab_size)
     }
 }
 
@@ -137,11 +105,12 @@ impl Order for LanguageOrder {
 
     fn plan(self, items: Vec<(String, SentTensors)>) -> Result<Planned, Failure> {
         self.check().map_err(Failure::usage)?;
+        let sampler = self.sampling.map(|options| Sampler::new(options, self.vocab_size));
+        let sampler = sampler.transpose().map_err(Failure::usage)?;
         let mut prompts = Vec::with_capacity(items.len());
         for (id, sent) in items {
-            let (tokens, forced) =
-                self.prompt(&sent).map_err(|why| Failure::bad_item(&id, &why))?;
-            prompts.push(Prompt { ids: [id], tokens, forced });
+            let item = Item::read(&self, &sent).map_err(|why| Failure::bad_item(&id, &why))?;
+            prompts.push(Prompt { ids: [id], item });
         }
         Ok(Planned {
             calls: prompts.len(),
@@ -162,7 +131,7 @@ impl Order for LanguageOrder {
                 };
                 let failed = |error: TvmError| Failure::model(error.to_string());
                 let (prefill, step) = (load(PREFILL).map_err(failed)?, load(STEP).map_err(failed)?);
-                let generator = Generator::new(prefill, step, &self).map_err(failed)?;
+                let generator = Generator::new(prefill, step, &self, sampler).map_err(failed)?;
                 Ok(Box::new(Language { generator, prompts }))
             }),
         })
@@ -173,9 +142,7 @@ impl Order for LanguageOrder {
 struct Prompt {
     /// One id, as a record lists it.
     ids: [String; 1],
-    tokens: Vec<i32>,
-    /// What is fed behind them instead of the model's own tokens.
-    forced: Option<Vec<i32>>,
+    item: Item,
 }
 
 /// A loaded model with its items, in the order they run.
@@ -187,12 +154,13 @@ struct Language {
 impl Language {
     fn generate(&mut self, call: usize, probe: &ProbeOptions) -> Result<(Output, Times), Failure> {
         let prompt = &self.prompts[call];
-        self.generator.generate(&prompt.tokens, prompt.forced.as_deref(), probe).map_err(|error| {
+        self.generator.generate(&prompt.item, probe).map_err(|error| {
             let kind = match error {
                 BadStep::Tvm(_) => FailureKind::Model,
-                BadStep::NotFinite { .. } | BadStep::NoToken { .. } | BadStep::NotBest { .. } => {
-                    FailureKind::Answer
-                }
+                BadStep::NotFinite { .. }
+                | BadStep::NoToken { .. }
+                | BadStep::NotBest { .. }
+                | BadStep::NotDrawn { .. } => FailureKind::Answer,
             };
             Failure::new(kind, error.to_string()).of_item(&prompt.ids[0])
         })
@@ -214,7 +182,7 @@ impl Workload for Language {
             total_ns: nanoseconds(times.total),
             parts,
             outputs: vec![output],
-            prompt_tokens: Some(self.prompts[call].tokens.len()),
+            prompt_tokens: Some(self.prompts[call].item.prompt.len()),
             ..Measured::default()
         })
     }
@@ -229,10 +197,18 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use base64::Engine;
     use safetensors::tensor::TensorView;
+    use safetensors::Dtype;
     use serde_json::{json, Value};
 
     use super::*;
     use crate::tensors::sha256;
+
+    fn described() -> Value {
+        json!({
+            "name": "lm", "functions": {"prefill": "lm_prefill_", "step": "lm_step_"}, "vocab_size": 8,
+            "capacity": 16, "block": 4, "new_tokens": 5, "cache_shape": [2, 2, 64],
+        })
+    }
 
     fn order(change: &Value) -> Result<Planned, Failure> {
         planned(change, "prompt", Dtype::I32, &[1, 2, 3])
@@ -244,10 +220,7 @@ mod tests {
         dtype: Dtype,
         tokens: &[i32],
     ) -> Result<Planned, Failure> {
-        let mut order = json!({
-            "name": "lm", "functions": {"prefill": "lm_prefill_", "step": "lm_step_"}, "vocab_size": 8,
-            "capacity": 16, "block": 4, "new_tokens": 5, "cache_shape": [2, 2, 64],
-        });
+        let mut order = described();
         order.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
         let view = TensorView::new(dtype, vec![tokens.len()], &bytes).unwrap();
@@ -263,14 +236,13 @@ mod tests {
     }
 
     fn forced(tokens: &[i32]) -> Result<Planned, Failure> {
-        let order = json!({
-            "name": "lm", "functions": {"prefill": "lm_prefill_", "step": "lm_step_"}, "vocab_size": 8,
-            "capacity": 16, "block": 4, "new_tokens": 5, "cache_shape": [2, 2, 64],
-        });
         let prompt = 1_i32.to_le_bytes();
         let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
         let view = |shape, bytes| TensorView::new(Dtype::I32, vec![shape], bytes).unwrap();
-        sent(&order, vec![("prompt", view(1, &prompt)), ("forced", view(tokens.len(), &bytes))])
+        sent(
+            &described(),
+            vec![("prompt", view(1, &prompt)), ("forced", view(tokens.len(), &bytes))],
+        )
     }
 
     #[test]
@@ -279,6 +251,56 @@ mod tests {
         refused(forced(&[7; 6]), "6 forced tokens, the model decodes 5");
         refused(forced(&[]), "no token is forced");
         refused(forced(&[8]), "token 8 is outside the vocabulary of 8");
+    }
+
+    #[test]
+    fn a_count_of_tokens_is_one_that_fits() {
+        let counted = |count: &[i32]| {
+            let [prompt, bytes] = [&[1], count].map(|tokens: &[i32]| -> Vec<u8> {
+                tokens.iter().flat_map(|token| token.to_le_bytes()).collect()
+            });
+            let view = |count, bytes| TensorView::new(Dtype::I32, vec![count], bytes).unwrap();
+            let exactly = ("exactly", view(count.len(), &bytes));
+            sent(&described(), vec![("prompt", view(1, &prompt)), exactly])
+        };
+        assert!(counted(&[5]).is_ok());
+        for wrong in [&[0][..], &[6], &[-1], &[], &[1, 1]] {
+            refused(counted(wrong), "it must be one number from 1 to 5");
+        }
+        let (one, bytes) = (|bytes| TensorView::new(Dtype::I32, vec![1], bytes).unwrap(), 1_i32);
+        let bytes = bytes.to_le_bytes();
+        let all = ["prompt", "forced", "exactly"].map(|name| (name, one(&bytes)));
+        refused(sent(&described(), all.into()), "do not belong together");
+    }
+
+    #[test]
+    fn distributions_are_of_every_step_that_is_fed() {
+        let given = |shape: &[usize], tokens: &[i32], logarithms: &[f32]| {
+            let one = |bytes| TensorView::new(Dtype::I32, vec![1], bytes).unwrap();
+            let bytes = 1_i32.to_le_bytes();
+            let fed: Vec<u8> = [1_i32, 2].iter().flat_map(|token| token.to_le_bytes()).collect();
+            let top: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
+            let logs: Vec<u8> = logarithms.iter().flat_map(|one| one.to_le_bytes()).collect();
+            let views = vec![
+                ("prompt", one(&bytes)),
+                ("forced", TensorView::new(Dtype::I32, vec![2], &fed).unwrap()),
+                ("top_tokens", TensorView::new(Dtype::I32, shape.to_vec(), &top).unwrap()),
+                (
+                    "top_logarithms",
+                    TensorView::new(Dtype::F32, vec![2, logarithms.len() / 2], &logs).unwrap(),
+                ),
+            ];
+            sent(&described(), views)
+        };
+        assert!(given(&[2, 1], &[7, 0], &[-1.0; 4]).is_ok());
+        assert!(given(&[2, 1], &[7, 0], &[-1.0, -1.0, 0.0, f32::NEG_INFINITY]).is_ok());
+        refused(given(&[2, 1], &[8, 0], &[-1.0; 4]), "token 8 is outside the vocabulary");
+        refused(given(&[2, 1], &[7, 0], &[-1.0; 6]), "\"top_logarithms\" is no float32 of [2, 2]");
+        refused(given(&[2, 1], &[7, 0], &[1.0; 4]), "has 1, which is of no probability");
+        refused(given(&[2, 1], &[7, 0], &[f32::NAN; 4]), "of no probability");
+        refused(given(&[1, 2], &[7, 0], &[-1.0; 6]), "is of [1, 2] for 2 steps");
+        refused(given(&[2, 0], &[], &[-1.0; 2]), "is of [2, 0] for 2 steps");
+        refused(given(&[2], &[7, 0], &[-1.0; 4]), "has not two axes");
     }
 
     fn refused(found: Result<Planned, Failure>, reason: &str) {
@@ -316,6 +338,9 @@ mod tests {
         refused(order(&json!({"vocab_size": 0})), "vocab_size is 0");
         refused(order(&json!({"new_tokens": 0})), "new_tokens is 0");
         refused(order(&json!({"cache_shape": [2, 2]})), "a cache of [2, 2]");
+        refused(order(&json!({"stop_tokens": [3, 8]})), "the stop token 8 is outside");
+        assert!(order(&json!({"sampling": {"top_k": 3, "seed": 1}})).is_ok());
+        refused(order(&json!({"sampling": {"temperature": 0.0}})), "temperature is 0");
         refused(order(&json!({"cache_shape": [1 << 20, 2, 1 << 20]})), "larger than memory");
     }
 }

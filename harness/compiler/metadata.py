@@ -63,6 +63,8 @@ class LanguageMetadata(BaseModel):
     capacity: int
     block: int
     new_tokens: int
+    stop_tokens: list[int] = []
+    """Tokens that end a generation, from the model's own configuration."""
     cache_shape: list[int]
     cache_dtype: Literal["float32", "float16"]
     weights_sha256: str
@@ -72,7 +74,7 @@ class LanguageMetadata(BaseModel):
 
     def workload(self) -> LanguageWorkload:
         """Return the model in the form of an order."""
-        sizes = ("vocab_size", "capacity", "block", "new_tokens", "cache_shape", "cache_dtype")
+        sizes = ("vocab_size", "capacity", "block", "new_tokens", "stop_tokens", "cache_shape", "cache_dtype")
         return LanguageWorkload(
             name=self.name, functions=self.prefixes, **{name: getattr(self, name) for name in sizes}
         )

@@ -203,7 +203,7 @@ class Breaches:
                 return f"a token id of item {item!r} is outside the vocabulary of {model.vocab_size}"
             if len(output.token_ids) > most + 1:
                 return f"item {item!r} has {len(output.token_ids)} tokens, the model gives {most}"
-            found = self._breach_of_numbers(output, model.vocab_size)
+            found = self._breach_of_numbers(output, model.vocab_size) or _breach_of_end(output, model)
             if found:
                 return f"item {item!r} has {found}"
         return None
@@ -217,6 +217,11 @@ class Breaches:
                 return f"{len(output.log_probabilities)} probabilities for {steps} tokens"
             if max(output.log_probabilities, default=0.0) > LOG_ROUNDING:
                 return "a probability above one"
+        if output.divergences is not None:
+            if len(output.divergences) != steps:
+                return f"{len(output.divergences)} divergences for {steps} tokens"
+            if min(output.divergences, default=0.0) < 0:
+                return "a divergence below zero"
         if output.logits:
             asked = set() if self._order.probe is None else set(self._order.probe.logit_steps)
             if not set(output.logits) <= asked:
@@ -224,6 +229,16 @@ class Breaches:
             if any(len(logits) != vocabulary for logits in output.logits.values()):
                 return f"logits for another vocabulary than of {vocabulary}"
         return None
+
+
+def _breach_of_end(output: Output, model: GenerationWorkload | LanguageWorkload) -> str | None:
+    if output.ended is None:
+        return None
+    if not isinstance(model, LanguageWorkload):
+        return "a reason for its end, which only language models give"
+    if output.ended == "stop_token" and output.token_ids[-1:] not in [[token] for token in model.stop_tokens]:
+        return "ended at a stop token, and its last token is none"
+    return None
 
 
 def _breach_of_times(sample: Sample, workload: Workload) -> str | None:

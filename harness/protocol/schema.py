@@ -99,11 +99,30 @@ class GenerationWorkload(_Schema):
     precision: Precision = "fp32"
 
 
+class Sampling(_Schema):
+    """Choose how a language model draws its tokens by chance, in the order of transformers' logits processors.
+
+    What is left at its default changes nothing. The same seed and the same logits give the same tokens everywhere. Each
+    item begins at the seed; an item whose tokens are ``forced`` draws none.
+    """
+
+    temperature: float = Field(default=1.0, gt=0)
+    top_k: int = Field(default=0, ge=0)
+    """0 means all tokens."""
+    top_p: float = Field(default=1.0, ge=0, le=1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    seed: int = Field(default=0, ge=0, lt=2**64)
+
+
 class LanguageWorkload(_Schema):
     """Describe a decoder-only language model: token ids in, and the tokens that follow, greedily.
 
-    An item's input is a tensor ``prompt``, int32[n]. It may also have ``forced``, int32[m]: tokens that are fed after
-    the prompt instead of the model's own. The answer then has one token for each of them.
+    An item's input is a tensor ``prompt``, int32[n]. It may also have one of two others. ``exactly``, int32[1]: so many
+    tokens follow, and none of them ends the generation. ``forced``, int32[m]: tokens that are fed after the prompt
+    instead of the model's own; the answer then has one token for each of them. With ``forced`` tokens there may be what
+    another distribution gives at each step: its most probable tokens, ``top_tokens``, int32[m, n], and the natural
+    logarithms of their probabilities, ``top_logarithms``, float32[m, n + 1], last that of all other tokens together.
     """
 
     parts: ClassVar[tuple[str, ...]] = ("prefill", "step")
@@ -117,7 +136,11 @@ class LanguageWorkload(_Schema):
     block: int = Field(ge=1)
     """The tokens of a prompt that one call of the prefill takes at most."""
     new_tokens: int = Field(ge=1)
-    """The tokens that follow each prompt."""
+    """The most tokens that follow each prompt."""
+    stop_tokens: list[int] = Field(default=[], exclude_if=lambda value: not value)
+    """Tokens that end a generation. The one that did is the last of the answer."""
+    sampling: Sampling | None = Field(default=None, exclude_if=lambda value: value is None)
+    """None means greedy: the token with the largest logit."""
     cache_shape: list[int]
     cache_dtype: Literal["float32", "float16"] = "float32"
 
@@ -223,6 +246,10 @@ class Load(_Schema):
     load_ns: int
 
 
+Ended = Literal["length", "stop_token"]
+"""Why a generation ended: it had all tokens that were asked for, or gave a token that ends it."""
+
+
 class Output(_Schema):
     token_ids: list[int]
     """Generated ids with the end token, without the start token."""
@@ -232,6 +259,11 @@ class Output(_Schema):
     logits: dict[int, list[float]] | None = None
     log_probabilities: list[float] | None = Field(default=None, exclude_if=lambda value: value is None)
     """The natural logarithm of the probability of each token that was fed, where the item names them (``forced``)."""
+    divergences: list[float] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How far the distribution of each step is from the one that the item names: the Kullback-Leibler divergence in
+    nats, where all tokens that the item does not name count as one. That makes it a lower bound."""
+    ended: Ended | None = Field(default=None, exclude_if=lambda value: value is None)
+    """Why a language model's generation ended; None where its tokens were fed."""
 
 
 class Sample(_Schema):

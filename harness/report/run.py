@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from harness.devices.workstation import web_address
 from harness.report.conditions import order_warnings
@@ -51,10 +51,15 @@ def _head(manifest: Manifest, summary: Summary) -> Iterator[Block]:
 def _items(manifest: Manifest) -> str:
     """Return a description of the run's items that came from a list of their own."""
     return "".join(
-        f", {count(facts.items, facts.items_of)} {facts.unit}s of {len(facts.subsets)} languages ({facts.items_source})"
+        f", {count(facts.items, facts.items_of)} {facts.unit}s{_languages(facts.subsets)} ({facts.items_source})"
         for facts in manifest.workloads.values()
         if facts.items_source
     )
+
+
+def _languages(subsets: Sequence[str]) -> str:
+    """Return how many languages items belong to; nothing for items that belong to none."""
+    return f" of {len(subsets)} languages" if subsets else ""
 
 
 def latency_warnings(manifest: Manifest) -> list[str]:

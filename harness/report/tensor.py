@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from harness.report.answers import answers_table
 from harness.report.beside import beside_text, item_cell
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, duration, margin, megabytes, ratio
@@ -29,6 +30,7 @@ def tensor_text(manifest: Manifest, summary: Summary) -> list[str]:
     for name, found in workloads.items():
         parts += [
             f"{name} chooses PyTorch's token at {one.tokens_equal} of {one.tokens} steps, perplexity {_change(one)}"
+            + ("" if one.kl is None else f", KL {one.kl:.2g}")
             for one in found.parity.values()
             if one.tokens
         ]
@@ -68,6 +70,7 @@ def tensor_report(manifest: Manifest, summary: Summary) -> Iterator[Block]:
     )
     emulated = manifest.emulated
     tables = (
+        answers_table(workloads),
         forced_table(workloads),
         items_table(workloads, emulated=emulated),
         rates_table(workloads, emulated=emulated),
@@ -85,17 +88,19 @@ def forced_table(models: Mapping[str, WorkloadSummary]) -> Table | None:
     if not rows:
         return None
     return Table(
-        ["model", "steps", "PyTorch's token", "share", "perplexity", "PyTorch's", "change"],
+        ["model", "steps", "PyTorch's token", "share", "perplexity", "PyTorch's", "change", "KL"],
         rows,
         note="PyTorch's tokens are fed instead of the model's own, so that every step is compared, also after a token "
-        "that differs. The perplexity is that of PyTorch's tokens: how many equally likely ones are as hard to guess.",
+        "that differs. The perplexity is that of PyTorch's tokens: how many equally likely ones are as hard to guess. "
+        "KL is the divergence of the model's distribution of the next token from PyTorch's, in nats, its mean over the "
+        "steps.",
     )
 
 
 def _forced_row(found: ParitySummary) -> list[str]:
     steps, equal = found.tokens or 0, found.tokens_equal or 0
     perplexities = [DASH if one is None else f"{one:.4g}" for one in (found.perplexity, found.expected_perplexity)]
-    return [str(steps), str(equal), f"{equal / steps:.2%}", *perplexities, _change(found)]
+    return [str(steps), str(equal), f"{equal / steps:.2%}", *perplexities, _change(found), margin(found.kl)]
 
 
 def _change(found: ParitySummary) -> str:

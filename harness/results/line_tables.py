@@ -72,6 +72,13 @@ _PARITY_COLUMNS = {
     "margin_error": "DOUBLE",
     "max_error": "DOUBLE",
     "relative_error": "DOUBLE",
+    "ended": "VARCHAR",
+    "expected_ended": "VARCHAR",
+    "tokens": "BIGINT",
+    "tokens_equal": "BIGINT",
+    "log_probability": "DOUBLE",
+    "expected_log_probability": "DOUBLE",
+    "kl": "DOUBLE",
 }
 # In version 1 these files contained only words, under other names.
 _WORDS_OF_BEFORE = {"language": "VARCHAR", "word": "VARCHAR"}

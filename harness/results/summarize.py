@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from harness.devices.base import AnyRecord
 from harness.measure import Timing, distribution, rates, run_figure, split
 from harness.protocol.schema import Header, Load, Memory, Phase, Sample
+from harness.results.answers import generated_answers
 from harness.results.pairs import by_workload, in_turns, pairing_reasons, pytorch_times, timed_apart
 from harness.results.schema import (
     AccuracySummary,
@@ -131,7 +132,8 @@ def _workload(
         ratio=ratio,
     )
     if not facts.way.alike:
-        return found.model_copy(update={"by_item": with_rates(item_latencies(by_item), records)})
+        rated = with_rates(item_latencies(by_item), records)
+        return found.model_copy(update={"by_item": rated, "answers": generated_answers(parity)})
     lines = {line.item: line for line in reference}
     expected = apart or {item: spent for item, spent in pytorch_times(pairs).items() if item in lines}
     return found.model_copy(
@@ -171,17 +173,22 @@ def _forced(lines: Sequence[ParityLine]) -> dict[str, Any]:
     if not fed:
         return {}
 
-    def perplexity(name: str) -> float | None:
+    def mean(name: str) -> float | None:
         values = [(getattr(line, name), line.tokens or 0) for line in fed]
         if any(value is None for value, _ in values):
             return None
-        return math.exp(-sum(value * count for value, count in values) / sum(count for _, count in values))
+        return float(sum(value * count for value, count in values) / sum(count for _, count in values))
+
+    def perplexity(name: str) -> float | None:
+        found = mean(name)
+        return None if found is None else math.exp(-found)
 
     return {
         "tokens": sum(line.tokens or 0 for line in fed),
         "tokens_equal": sum(line.tokens_equal or 0 for line in fed),
         "perplexity": perplexity("log_probability"),
         "expected_perplexity": perplexity("expected_log_probability"),
+        "kl": mean("kl"),
     }
 
 

@@ -93,6 +93,11 @@ _WORKLOAD_COLUMNS = {
     "failed": "BIGINT",
     "per": "DOUBLE",
     "wer": "DOUBLE",
+    "steps_compared": "BIGINT",
+    "steps_agreed": "BIGINT",
+    "perplexity": "DOUBLE",
+    "pytorch_perplexity": "DOUBLE",
+    "kl": "DOUBLE",
     "variant": "VARCHAR",
     "samples": "BIGINT",
     "median_ns": "DOUBLE",
@@ -194,6 +199,14 @@ def _figures(found: WorkloadSummary) -> Row:
         row |= {"samples": only.samples, "median_ns": only.median}
     if accuracy := found.accuracy.get(found.variant, {}).get("all"):
         row |= {"per": accuracy.per, "wer": accuracy.wer}
+    if fed := next((one for one in found.parity.values() if one.tokens), None):
+        row |= {
+            "steps_compared": fed.tokens,
+            "steps_agreed": fed.tokens_equal,
+            "perplexity": fed.perplexity,
+            "pytorch_perplexity": fed.expected_perplexity,
+            "kl": fed.kl,
+        }
     if found.pytorch:
         row["pytorch_median_ns"] = found.pytorch.median
     if ratio := found.ratio:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.protocol.schema import End, Probe, Sample, WorkItem
+from harness.protocol.schema import End, Ended, Probe, Sample, WorkItem
 
 _T = TypeVar("_T")
 
@@ -57,6 +57,10 @@ class Decoded:
     margins: tuple[float, ...] | None = None
     log_probabilities: tuple[float, ...] | None = None
     """Of PyTorch's own tokens: at each of them, after those before it."""
+    ended: Ended | None = None
+    """Why a language model's generation ended."""
+    divergences: tuple[float, ...] | None = None
+    """Of the runner's model: how far its distribution at each step is from PyTorch's, in nats."""
 
 
 class ItemParity(BaseModel):
@@ -95,6 +99,11 @@ class ItemParity(BaseModel):
     log_probability: float | None = None
     expected_log_probability: float | None = None
     """The mean natural logarithm of the probability of PyTorch's tokens, of the runner's model and of PyTorch's."""
+    kl: float | None = None
+    """The mean over the steps of the divergence KL(PyTorch || ours) of the next token's distributions, in nats."""
+    ended: Ended | None = None
+    expected_ended: Ended | None = None
+    """Why the runner's generation ended, and PyTorch's. None for the runner where PyTorch's tokens were fed."""
 
     def describe(self) -> str:
         """Return one line for a failure message."""
@@ -134,7 +143,8 @@ def decodings(records: Iterable[object]) -> dict[str, list[Decoded]]:
             for item, output in zip(record.items, record.outputs, strict=True):
                 margins = None if output.margins is None else tuple(output.margins)
                 weighed = None if output.log_probabilities is None else tuple(output.log_probabilities)
-                found[item].append(Decoded(tuple(output.token_ids), output.text, margins, weighed))
+                apart = None if output.divergences is None else tuple(output.divergences)
+                found[item].append(Decoded(tuple(output.token_ids), output.text, margins, weighed, output.ended, apart))
     return found
 
 
@@ -161,6 +171,7 @@ def compare_decodings(
 
     def row(verdict: Verdict, got: str | None, **more: Any) -> ItemParity:
         where: dict[str, Any] = {"workload": item.workload, "item": item.id, "subset": item.subset}
+        where["expected_ended"] = expected.ended
         label = item.label or item.id
         return ItemParity(**where, label=label, verdict=verdict, expected=expected.text, got=got, **more)
 
@@ -170,13 +181,15 @@ def compare_decodings(
         return row(Verdict.MISSING, None)
     got = next((decoded for decoded in observed if decoded.margins is not None), observed[0])
     error = _margin_error(expected, got)
+    ended = got.ended
     for other in observed:
         if (other.token_ids, other.text) != (got.token_ids, got.text):
             step = first_divergence(got.token_ids, other.token_ids)
-            return row(Verdict.UNSTABLE, f"{got.text} and {other.text}", step=step, margin_error=error)
+            return row(Verdict.UNSTABLE, f"{got.text} and {other.text}", step=step, margin_error=error, ended=ended)
     step = first_divergence(expected.token_ids, got.token_ids)
     if step is None:
-        return row(Verdict.EQUAL if expected.text == got.text else Verdict.TEXT, got.text, margin_error=error)
+        verdict = Verdict.EQUAL if expected.text == got.text else Verdict.TEXT
+        return row(verdict, got.text, margin_error=error, ended=ended)
     expected_margin, got_margin = _at(expected.margins, step), _at(got.margins, step)
     return row(
         Verdict.TIE if _is_tie(expected, got, step, tolerance) else Verdict.MISMATCH,
@@ -187,6 +200,7 @@ def compare_decodings(
         expected_margin=expected_margin,
         got_margin=got_margin,
         margin_error=error,
+        ended=ended,
     )
 
 
@@ -222,10 +236,12 @@ def compare_forced(
         expected=expected.text,
         got=got.text,
         margin_error=_margin_error(expected, got),
+        expected_ended=expected.ended,
         tokens=count,
         tokens_equal=count - len(differing),
         log_probability=_mean(got.log_probabilities),
         expected_log_probability=_mean(expected.log_probabilities),
+        kl=_mean(got.divergences),
     )
 
 

@@ -166,6 +166,43 @@ def test_every_step_behind_tokens_that_are_fed(llama: tuple[LanguageModel, Runne
         assert list(ours.token_ids) == logits.argmax(1).tolist()
         np.testing.assert_allclose(ours.log_probabilities or (), chosen.numpy(), atol=1e-4)
         np.testing.assert_allclose(ours.margins or (), (best[:, 0] - best[:, 1]).numpy(), atol=1e-4)
+        assert ours.divergences is None
+
+
+def test_divergences_are_those_of_the_whole_distributions(llama: tuple[LanguageModel, Runner], tmp_path: Path) -> None:
+    """From distributions that are not the model's: exact where all tokens are named, and else a lower bound."""
+    import torch
+
+    from harness.models.language.loading import transformers_model
+    from harness.models.language.reference_worker import most_probable
+    from harness.models.language.weights import opened_weights
+
+    model, runner = llama
+    drawn = np.random.Generator(np.random.PCG64(6))
+    prompt, tokens = model.prompts["16_tokens"], drawn.integers(0, 256, 20).tolist()
+    with torch.inference_mode():
+        theirs = transformers_model(model.config, opened_weights(model.decoder, {"seed": 0}))
+        ours = theirs(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1].double()
+    other = (ours + torch.from_numpy(drawn.normal(0, 0.7, ours.shape))).float()
+    logs = torch.log_softmax(other.double(), 1)
+    exact = (logs.exp() * (logs - torch.log_softmax(ours, 1))).sum(1).numpy()
+    found = {}
+    for count in (256, 40, 1):
+        top, logarithms = most_probable(other, count)
+        arrays = {"prompt": prompt, "forced": tokens, "top_tokens": top}
+        inputs: dict[str, Any] = {name: np.array(one, np.int32) for name, one in arrays.items()}
+        inputs["top_logarithms"] = np.array(logarithms, np.float32)
+        item = WorkItem(id=f"top{count}", workload=model.name, input=encode(inputs))
+        result = HostDevice(lock_folder=tmp_path).run(
+            runner.path, order(model, runner, items=[item], repetitions=0), deadline=120
+        )
+        [decoded] = decodings(result.require_complete().records)[item.id]
+        found[count] = np.array(decoded.divergences)
+    assert exact.min() > 0.05
+    np.testing.assert_allclose(found[256], exact, atol=1e-4)
+    assert (found[40] < exact + 1e-4).all()
+    assert (found[1] < found[40] + 1e-4).all()
+    assert found[40].mean() > 0.4 * exact.mean()
 
 
 @pytest.mark.parametrize(
@@ -200,6 +237,8 @@ def test_a_lossy_model_is_compared_at_every_step(user_cache: Cache, tmp_path: Pa
     assert summary.expected_perplexity is not None
     assert summary.perplexity == pytest.approx(summary.expected_perplexity, rel=0.1)
     assert summary.perplexity != summary.expected_perplexity
+    assert summary.kl is not None
+    assert 1e-6 < summary.kl < 0.05
     # Decoded freely, the same model parts from PyTorch's text, and what is behind is not comparable.
     free = order(model, runner, items=list(model.items), repetitions=1, probe=None)
     records = HostDevice(lock_folder=tmp_path).run(runner.path, free, deadline=120).require_complete().records

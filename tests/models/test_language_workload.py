@@ -20,13 +20,16 @@ from harness.explain.subject import Chosen, NothingToExplain
 from harness.models.kinds import open_workloads
 from harness.models.language import reference
 from harness.models.language.description import UnknownPart
-from harness.models.language.workload import LanguageModel, identifier
+from harness.models.language.reference import GeneratedItem
+from harness.models.language.workload import Generated, LanguageModel, identifier
 from harness.models.options import ModelOptions
 from harness.models.ways import WAYS
 from harness.protocol.schema import LanguageWorkload, Phase, Precision, Probe, RecordOptions, Sample, WorkOrder
 from harness.protocol.tensors import decode
+from harness.report.answers import answers_table
 from harness.report.tensor import agreeing, rates_table
-from harness.results.schema import ParitySummary, WorkloadSummary
+from harness.results.answers import generated_answers
+from harness.results.schema import ParityLine, ParitySummary, WorkloadSummary
 from harness.results.summarize import item_latencies, timed
 from harness.results.token_rates import with_rates
 from harness.validate import Decoded, Verdict
@@ -117,9 +120,9 @@ def sample(**change: Any) -> Sample:
     return Sample.model_validate({"record": "sample", **facts, **times, "outputs": [output], **change})
 
 
-def probe(tokens: list[int], margins: list[float]) -> Probe:
+def probe(tokens: list[int], margins: list[float], workload: str = "tiny_llama") -> Probe:
     output = {"token_ids": tokens, "text": "", "margins": margins}
-    found = {"record": "probe", "workload": "tiny_llama", "items": ["16_tokens"], "outputs": [output]}
+    found = {"record": "probe", "workload": workload, "items": ["16_tokens"], "outputs": [output]}
     return Probe.model_validate(found)
 
 
@@ -181,6 +184,78 @@ def test_ties_are_named_where_answers_are_counted() -> None:
     assert agreeing(WorkloadSummary(kind="language", parity={"parity": tied})) == "3 of 3, 2 of them as ties"
 
 
+ANSWERED: dict[str, Any] = {
+    "workload": "lm",
+    "item": "a",
+    "label": "Once upon",
+    "verdict": "equal",
+    "expected": "5 6",
+    "got": "5 6",
+}
+
+
+def test_the_report_shows_the_answers_and_why_they_ended() -> None:
+    lines = [
+        ParityLine(**ANSWERED, ended="stop_token", expected_ended="stop_token"),
+        ParityLine(**{**ANSWERED, "item": "b", "got": "5\n7", "verdict": "mismatch"}, ended="length",
+                   expected_ended="stop_token"),
+        ParityLine(**{**ANSWERED, "item": "c", "got": None, "verdict": "missing"}, expected_ended="length"),
+        ParityLine(**{**ANSWERED, "item": "d", "got": "5 7", "verdict": "tie", "expected": "x" * 400}, tokens=2,
+                   expected_ended="stop_token"),
+        # The timed passes repeat them, and what says nothing of its end is no answer of a language model.
+        ParityLine(**ANSWERED, ended="length", expected_ended="stop_token", passes="timed"),
+        ParityLine(**{**ANSWERED, "item": "e"}),
+    ]  # fmt: skip
+    found = generated_answers(lines)
+    assert list(found) == ["a", "b", "c", "d"]
+    assert answers_table({"lm": WorkloadSummary(kind="language")}) is None
+    table = answers_table({"lm": WorkloadSummary(kind="language", answers=found)})
+    assert table is not None
+    assert table.rows == [
+        ["lm", "Once upon", "equal", "stop token", '"5 6"', "the same"],
+        ["lm", "Once upon", "mismatch", "stop token, ours length", '"5 6"', '"5\\n7"'],
+        ["lm", "Once upon", "missing", "length", '"5 6"', "–"],
+        ["lm", "Once upon", "tie", "stop token", f'"{"x" * 300}…"', '"5 7"'],
+    ]
+    again = WorkloadSummary.model_validate_json(WorkloadSummary(kind="language", answers=found).model_dump_json())
+    assert again.answers == found
+
+
+def test_timed_answers_are_compared_up_to_the_first_stop_token(cache: Cache, tmp_path: Path) -> None:
+    """Timed passes run on, so that both sides take as many steps; the parity order's answers end by themselves."""
+    [model] = opened(
+        cache, f"generate:{folder(tmp_path / 'stops', eos_token_id=[7, 500], max_position_embeddings=512)}"
+    )
+    assert model.stops == (7,)
+    assert model.compilable("").metadata["stop_tokens"] == [7]
+    item = model.items[0]
+    assert decode(item.input)["exactly"].tolist() == [64]
+    expected = Decoded((5, 7), "5 7", (1.0, 1.0), None, "stop_token")
+    assert set(decode(model.compared_items({item.id: expected for item in model.items})[0].input)) == {"prompt"}
+    ran_on = {"token_ids": [5, 7, 9], "text": "", "margins": [1.0] * 3, "ended": "length"}
+    record = sample(workload=model.name, items=[item.id], outputs=[ran_on])
+    [line] = model.compare([item], {item.id: expected}, (), [record])
+    assert (line.verdict, line.ended, line.got) == (Verdict.EQUAL, "stop_token", "5 7")
+    [line] = model.compare([item], {item.id: expected}, [probe([5, 7, 9], [1.0] * 3, model.name)])
+    assert (line.verdict, line.step) == (Verdict.MISMATCH, 2)
+    assert model.departure(item, expected, {"token_ids": [5, 7, 9, 9]}) is None
+    assert "another token at step 1" in str(model.departure(item, expected, {"token_ids": [5, 8, 9, 9]}))
+
+
+def test_a_lossy_model_is_fed_with_tokens_and_their_distributions(cache: Cache) -> None:
+    [model] = opened(cache, "random:tiny-llama", precision="int8")
+    known = GeneratedItem(
+        token_ids=[5, 6], margins=[1.0, 1.0], log_probabilities=[-1.0, -1.0], top_tokens=[[5, 1], [6, 2]],
+        top_logarithms=[[-0.5, -1.0, -2.0], [-0.5, -1.0, -1e4]],
+    )  # fmt: skip
+    answers = {item.id: Generated((5, 6), "5 6", (1.0, 1.0), (-1.0, -1.0), distributions=known) for item in model.items}
+    given = decode(model.compared_items(answers)[0].input)
+    assert (given["forced"].tolist(), given["top_tokens"].tolist()) == ([5, 6], [[5, 1], [6, 2]])
+    assert given["top_tokens"].dtype == np.int32
+    assert given["top_logarithms"].dtype == np.float32
+    assert given["top_logarithms"].tolist() == [[-0.5, -1.0, -2.0], [-0.5, -1.0, -1e4]]
+
+
 def test_a_single_token_has_no_decode_rate() -> None:
     records = [sample(parts={"step": [1_000]})]
     rates = with_rates(item_latencies(timed(records)), records)["16_tokens"].tokens
@@ -191,7 +266,7 @@ def test_a_single_token_has_no_decode_rate() -> None:
 def order(model: LanguageModel) -> WorkOrder:
     described = LanguageWorkload(
         name=model.name, functions={"prefill": "a_", "step": "b_"}, vocab_size=256, capacity=192, block=128,
-        new_tokens=3, cache_shape=[2, 2, 64],
+        new_tokens=3, stop_tokens=[9], cache_shape=[2, 2, 64],
     )  # fmt: skip
     items = list(model.items[:1])
     return WorkOrder(
@@ -217,6 +292,12 @@ HEADER = {
         ({"outputs": [{"token_ids": [256], "text": ""}]}, "outside the vocabulary of 256"),
         ({"outputs": [{"token_ids": [1] * 5, "text": ""}]}, "has 5 tokens, the model gives 3"),
         ({"outputs": []}, "0 outputs for 1 items"),
+        ({"outputs": [{"token_ids": [1, 9], "text": "", "ended": "stop_token"}]}, None),
+        ({"outputs": [{"token_ids": [9, 1], "text": "", "ended": "stop_token"}]}, "ended at a stop token"),
+        ({"outputs": [{"token_ids": [], "text": "", "ended": "stop_token"}]}, "ended at a stop token"),
+        ({"outputs": [{"token_ids": [9, 1], "text": "", "ended": "length"}]}, None),
+        ({"outputs": [{"token_ids": [1], "text": "", "divergences": [0.5, 0.5]}]}, "2 divergences for 1 tokens"),
+        ({"outputs": [{"token_ids": [1], "text": "", "divergences": [-0.5]}]}, "a divergence below zero"),
     ],
 )
 def test_a_record_of_a_runner_is_not_trusted(model: LanguageModel, change: dict[str, Any], reason: str | None) -> None:
@@ -253,18 +334,23 @@ def test_the_reference_is_made_once(model: LanguageModel, monkeypatch: pytest.Mo
 
     def worker(_module: str, request: dict[str, Any], _progress: Any, **_more: Any) -> dict[str, Any]:
         made.append(request)
+        top = {"top_tokens": [[1, 5], [2, 6]], "top_logarithms": [[-1.0, -1.5, -0.9], [-2.0, -2.5, -0.3]]}
         items = [
-            {"token_ids": [1, 2], "margins": [0.5, 0.25], "log_probabilities": [-1.0, -2.0]} for _ in request["prompts"]
+            {"token_ids": [1, 2], "margins": [0.5, 0.25], "log_probabilities": [-1.0, -2.0], **top}
+            for _ in request["prompts"]
         ]
         return {"items": items, "torch_version": "1", "transformers_version": "2"}
 
     monkeypatch.setattr(reference, "run_worker", worker)
     first, again = model.expected(quiet), model.expected(quiet)
     assert first == again
-    assert first.answers["64_tokens"] == Decoded((1, 2), "1 2", (0.5, 0.25), (-1.0, -2.0))
+    answer = first.answers["64_tokens"]
+    assert isinstance(answer, Generated)
+    assert (answer.token_ids, answer.text, answer.ended) == ((1, 2), "1 2", "length")
+    assert (answer.margins, answer.log_probabilities) == ((0.5, 0.25), (-1.0, -2.0))
     assert first.facts == {"torch_version": "1", "transformers_version": "2"}
     assert len(made) == 1
-    assert made[0]["tokens"] == 64
+    assert (made[0]["tokens"], made[0]["stops"], made[0]["top"]) == (64, [], 128)
     assert model.stored(model.items[0], first.answers["16_tokens"])["text"] == "1 2"
 
 

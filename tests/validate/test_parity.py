@@ -69,11 +69,12 @@ def test_every_step_behind_pytorchs_tokens_is_compared(
     tokens: tuple[int, ...], margins: tuple[float, ...], verdict: Verdict, step: int | None, equal: int
 ) -> None:
     wanted = Decoded(WANTED.token_ids, WANTED.text, WANTED.margins, (-0.1, -0.2, -0.3, -0.4))
-    got = Decoded(tokens, "text", margins, (-0.5, -0.5, -0.5, -0.1))
+    got = Decoded(tokens, "text", margins, (-0.5, -0.5, -0.5, -0.1), None, (0.0, 0.25, 0.5, 0.25))
     row = compare_forced(ITEM, wanted, got, tolerance=0.001)
     assert (row.verdict, row.step, row.tokens, row.tokens_equal) == (verdict, step, 4, equal)
     assert row.log_probability == pytest.approx(-0.4)
     assert row.expected_log_probability == pytest.approx(-0.25)
+    assert row.kl == 0.25
 
 
 def test_an_answer_that_was_not_fed_is_compared_until_it_differs() -> None:
@@ -87,7 +88,7 @@ def test_an_answer_that_was_not_fed_is_compared_until_it_differs() -> None:
 def test_the_perplexity_of_several_items_is_that_of_all_their_steps() -> None:
     rows = [
         ParityLine(workload="lm", item=f"i{count}", label="i", verdict=Verdict.EQUAL, tokens=count, tokens_equal=count,
-                   log_probability=mean, expected_log_probability=mean / 2)
+                   log_probability=mean, expected_log_probability=mean / 2, kl=-mean / 10)
         for count, mean in ((1, -4.0), (3, -1.0))
     ]  # fmt: skip
     found = parity_summary([*rows, ParityLine(workload="lm", item="other", label="o", verdict=Verdict.MISSING)])
@@ -95,6 +96,7 @@ def test_the_perplexity_of_several_items_is_that_of_all_their_steps() -> None:
     # Of the probabilities e^-4 and three times e^-1.
     assert found.perplexity == pytest.approx((math.exp(4) * math.exp(1) ** 3) ** 0.25)
     assert found.expected_perplexity == pytest.approx(math.sqrt((math.exp(4) * math.exp(1) ** 3) ** 0.25))
+    assert found.kl == pytest.approx((0.4 + 3 * 0.1) / 4)
 
 
 def test_repetitions_that_disagree_are_unstable_even_if_one_is_right() -> None:

@@ -5,8 +5,12 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use charsiug2p_g2p_tvm::{Argument, Float16, Function, Tensor, TvmError};
-use charsiug2p_workload::{log_probability, margin, nanoseconds, top_two, Output, ProbeOptions};
+use charsiug2p_workload::{
+    divergence, log_probability, margin, nanoseconds, top_two, BadLogits, Ended, Output,
+    ProbeOptions, Sampler,
+};
 
+use super::item::{Behind, Item};
 use super::{CacheDtype, LanguageOrder};
 
 /// What is wrong with a step.
@@ -16,6 +20,7 @@ pub enum BadStep {
     NotFinite { step: usize, value: f32 },
     NoToken { step: usize, token: i32 },
     NotBest { step: usize, token: i32 },
+    NotDrawn { step: usize, reason: BadLogits },
 }
 
 impl From<TvmError> for BadStep {
@@ -37,6 +42,9 @@ impl fmt::Display for BadStep {
             Self::NotBest { step, token } => {
                 write!(f, "step {step} answered token {token}, which is not its best logit")
             }
+            Self::NotDrawn { step, reason } => {
+                write!(f, "no token can be drawn at step {step}: {reason}")
+            }
         }
     }
 }
@@ -57,6 +65,8 @@ pub struct Generator {
     step: Function,
     block: usize,
     new_tokens: usize,
+    stop_tokens: Vec<i32>,
+    sampler: Option<Sampler>,
     /// `[T]` for the T tokens of a block.
     input: Tensor,
     /// `[1]`, two of them: a virtual machine keeps what it returned last, which is the token, and a tensor that it
@@ -71,12 +81,19 @@ pub struct Generator {
 }
 
 impl Generator {
-    pub fn new(prefill: Function, step: Function, order: &LanguageOrder) -> Result<Self, TvmError> {
+    pub fn new(
+        prefill: Function,
+        step: Function,
+        order: &LanguageOrder,
+        sampler: Option<Sampler>,
+    ) -> Result<Self, TvmError> {
         Ok(Self {
             prefill,
             step,
+            sampler,
             block: order.block,
             new_tokens: order.new_tokens,
+            stop_tokens: order.stop_tokens.clone(),
             input: Tensor::zeros::<i32>(&[order.block])?,
             tokens: [Tensor::zeros::<i32>(&[1])?, Tensor::zeros::<i32>(&[1])?],
             position: Tensor::zeros::<i32>(&[1])?,
@@ -90,38 +107,62 @@ impl Generator {
 
     /// The tokens behind a checked prompt. Nothing is allocated for a step.
     ///
-    /// With `forced` each of its tokens is fed where the model's own would be: the answer's tokens are then the model's
-    /// choices behind another text than its own, one for each, with the probability of the token that was fed.
+    /// Tokens that are forced are fed where the model's own would be: the answer's tokens are then the model's choices
+    /// behind another text than its own, one for each, with the probability of the token that was fed.
     pub fn generate(
         &mut self,
-        prompt: &[i32],
-        forced: Option<&[i32]>,
+        item: &Item,
         probe: &ProbeOptions,
     ) -> Result<(Output, Times), BadStep> {
         let started = Instant::now();
         let mut times = Times::default();
-        times.prefills.reserve_exact(prompt.len() / self.block + 1);
-        times.steps.reserve_exact(self.new_tokens);
-        let count = forced.map_or(self.new_tokens, <[i32]>::len);
+        times.prefills.reserve_exact(item.prompt.len() / self.block + 1);
+        let (count, forced) = match &item.behind {
+            Behind::Own => (self.new_tokens, None),
+            Behind::Exactly(count) => (*count, None),
+            Behind::Forced(forced) => (forced.tokens.len(), Some(forced)),
+        };
+        times.steps.reserve_exact(count);
         let mut answer = Answer::new(count, probe);
         answer.log_probabilities = forced.map(|_| Vec::with_capacity(count));
-        let (&last, before) = prompt.split_last().ok_or(TvmError::Layout("the prompt is empty"))?;
+        let split = item.prompt.split_last();
+        let (&last, before) = split.ok_or(TvmError::Layout("the prompt is empty"))?;
         for (number, block) in before.chunks(self.block).enumerate() {
             times.prefills.push(self.take(block, number * self.block)?);
         }
         // The prompt's last token is the first step's.
         let mut current = usize::from(self.tokens[0].is_shared());
         self.tokens[current].as_mut_slice::<i32>()?.fill(last);
+        if let Some(sampler) = &mut self.sampler {
+            sampler.begin(&item.prompt);
+        }
         for step in 0..count {
             times.steps.push(self.decode(current, before.len() + step)?);
-            let token = self.tokens[current].as_slice::<i32>()?[0];
-            answer.take(step, token, self.logits.row(&[0])?, probe)?;
-            if let Some(&fed) = forced.and_then(|tokens| tokens.get(step)) {
-                answer.weigh(step, fed, self.logits.row(&[0])?)?;
-                // The machine keeps the tensor that it returned: the next token goes into the other one.
-                current = 1 - current;
-                self.tokens[current].as_mut_slice::<i32>()?.fill(fed);
+            let best = self.tokens[current].as_slice::<i32>()?[0];
+            let logits = self.logits.row::<f32>(&[0])?;
+            answer.take(step, best, logits, probe)?;
+            let next = if let Some(&fed) = forced.and_then(|forced| forced.tokens.get(step)) {
+                answer.weigh(step, fed, logits)?;
+                answer.diverge(step, forced.and_then(|forced| forced.top(step)), logits)?;
+                fed
+            } else if let Some(sampler) = &mut self.sampler {
+                let drawn = sampler.choose(logits);
+                answer.instead(drawn.map_err(|reason| BadStep::NotDrawn { step, reason })?)
+            } else {
+                best
+            };
+            if item.behind == Behind::Own && self.stop_tokens.contains(&next) {
+                answer.ended = Some(Ended::StopToken);
+                break;
             }
+            if next != best {
+                // The machine keeps the tensor that it returned: another token goes into the other one.
+                current = 1 - current;
+                self.tokens[current].as_mut_slice::<i32>()?.fill(next);
+            }
+        }
+        if forced.is_none() {
+            answer.ended.get_or_insert(Ended::Length);
         }
         times.total = started.elapsed();
         Ok((answer.into_output(), times))
@@ -172,6 +213,8 @@ struct Answer {
     margins: Option<Vec<f32>>,
     logits: Option<BTreeMap<usize, Vec<f32>>>,
     log_probabilities: Option<Vec<f32>>,
+    divergences: Option<Vec<f32>>,
+    ended: Option<Ended>,
 }
 
 impl Answer {
@@ -181,6 +224,8 @@ impl Answer {
             margins: probe.margins.then(|| Vec::with_capacity(count)),
             logits: (!probe.logit_steps.is_empty()).then(BTreeMap::new),
             log_probabilities: None,
+            divergences: None,
+            ended: None,
         }
     }
 
@@ -224,10 +269,34 @@ impl Answer {
         Ok(())
     }
 
+    /// Keeps how far a step's logits `[V]` are from the distribution that is known at some tokens.
+    fn diverge(
+        &mut self,
+        step: usize,
+        top: Option<(&[i32], &[f32])>,
+        logits: &[f32],
+    ) -> Result<(), BadStep> {
+        if let Some((tokens, logarithms)) = top {
+            let found = divergence(logits, tokens, logarithms);
+            let found = found.ok_or(BadStep::NotFinite { step, value: f32::NAN })?;
+            self.divergences.get_or_insert_with(Vec::new).push(found);
+        }
+        Ok(())
+    }
+
+    /// Has the token that was drawn in the place of the best one, and returns it.
+    fn instead(&mut self, drawn: i32) -> i32 {
+        if let Some(last) = self.token_ids.last_mut() {
+            *last = drawn;
+        }
+        drawn
+    }
+
     /// Without text, since nothing here knows a tokenizer.
     fn into_output(self) -> Output {
-        let Self { token_ids, margins, logits, log_probabilities } = self;
-        Output { token_ids, text: String::new(), margins, logits, log_probabilities }
+        let Self { token_ids, margins, logits, log_probabilities, divergences, ended } = self;
+        let text = String::new();
+        Output { token_ids, text, margins, logits, log_probabilities, divergences, ended }
     }
 }
 

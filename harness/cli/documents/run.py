@@ -61,6 +61,8 @@ class Comparison(Part):
     perplexity: Number
     expected_perplexity: Number
     """Of PyTorch's tokens, for the runner's model and for PyTorch's."""
+    kl: Number
+    """The mean divergence KL(PyTorch || ours) of the next token's distributions over these steps, in nats."""
 
 
 class Accuracy(Part):
@@ -211,6 +213,7 @@ def _model_figures(name: str, found: WorkloadSummary) -> ModelFigures:
                 tokens_equal=one.tokens_equal,
                 perplexity=one.perplexity,
                 expected_perplexity=one.expected_perplexity,
+                kl=one.kl,
             )
             for comparison, one in found.parity.items()
         ],

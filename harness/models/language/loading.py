@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -114,9 +114,10 @@ def _departure(ours: Tensor, theirs: Tensor) -> float:
 
 
 @torch.inference_mode()
-def greedy(model: Any, prompt: Tensor, count: int, **more: Any) -> Any:
-    """Return the result of ``generate`` for a prompt [1, tokens]: so many tokens, none of which ends it."""
+def greedy(model: Any, prompt: Tensor, count: int, stops: Sequence[int] = (), **more: Any) -> Any:
+    """Return the result of ``generate`` for a prompt [1, tokens]: so many tokens, or fewer if a stop token ends it."""
     mask = torch.ones_like(prompt)
+    more |= {"eos_token_id": list(stops), "pad_token_id": stops[0]} if stops else {}
     return model.generate(prompt, attention_mask=mask, do_sample=False, num_beams=1, max_new_tokens=count, **more)
 
 

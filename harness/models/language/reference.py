@@ -16,19 +16,27 @@ from harness.core.worker import run_worker
 WORKER = "harness.models.language.reference_worker"
 RESULT = "reference.json"
 SOURCES = ("reference_worker.py", "loading.py", "weights.py", "description.py")
+MOST_TOP, LEAST_TOP, TOP_NUMBERS = 128, 8, 2_000_000
+"""The most and the fewest tokens of a step whose probabilities are kept, and how many of a model's steps together."""
 THREADS = 1
 """Answers are made on one thread: sums in another order may end in another digit."""
 
 
 class GeneratedItem(BaseModel):
     """Hold the tokens that follow a prompt, the best minus the second-best logit of each step, and the natural
-    logarithm of each token's probability."""
+    logarithm of each token's probability.
+
+    ``top_tokens`` are the most probable tokens of each step, the most probable one first. ``top_logarithms`` are the
+    natural logarithms of their probabilities, with that of all other tokens together last.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     token_ids: list[int]
     margins: list[float]
     log_probabilities: list[float]
+    top_tokens: list[list[int]] = []
+    top_logarithms: list[list[float]] = []
 
 
 class GenerationReference(BaseModel):
@@ -40,17 +48,26 @@ class GenerationReference(BaseModel):
 
 
 def reference_outputs(
-    model: Mapping[str, Any], prompts: Sequence[Sequence[int]], tokens: int, *, cache: Cache, progress: Progress
+    model: Mapping[str, Any],
+    prompts: Sequence[Sequence[int]],
+    tokens: int,
+    stops: Sequence[int] = (),
+    *,
+    cache: Cache,
+    progress: Progress,
 ) -> GenerationReference:
     """Return the reference of these prompts, from the cache or made now.
 
-    ``model`` has the ``config`` and the ``source`` of the weights, and their ``sha256``.
+    ``model`` has the ``config`` and the ``source`` of the weights, and their ``sha256``. ``tokens`` is how many follow
+    each prompt at most, and ``stops`` are those that end a generation.
     """
     here = Path(__file__).parent
     fields = {
         "weights": model["sha256"],
         "prompts": [list(prompt) for prompt in prompts],
         "tokens": tokens,
+        "stops": list(stops),
+        "top": max(LEAST_TOP, min(MOST_TOP, TOP_NUMBERS // max(1, tokens * len(prompts)))),
         "torch": package_version("torch"),
         "transformers": package_version("transformers"),
         "sources": hash_sources([here / name for name in SOURCES], here),
@@ -58,9 +75,8 @@ def reference_outputs(
 
     def build(folder: Path) -> None:
         request = {"config": dict(model["config"]), "source": dict(model["source"]), "threads": THREADS}
-        result = run_worker(
-            WORKER, request | {"prompts": fields["prompts"], "tokens": tokens}, progress, threads=THREADS
-        )
+        request |= {name: fields[name] for name in ("prompts", "tokens", "stops", "top")}
+        result = run_worker(WORKER, request, progress, threads=THREADS)
         reference = GenerationReference.model_validate(result)
         (folder / RESULT).write_text(reference.model_dump_json() + "\n", encoding="utf-8")
 

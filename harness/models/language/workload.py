@@ -1,4 +1,4 @@
-"""Define a decoder-only language model as a workload: prompts of token ids, and the tokens that follow them."""
+"""Define a decoder-only language model as a workload: prompts, and the tokens that follow them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,30 +19,40 @@ from harness.measure.sampling import spread_order
 from harness.models.generation import MAX_OUTPUT_LEN, GreedyWorkload
 from harness.models.kinds import WorkloadKind
 from harness.models.language.configurations import CONFIGURATIONS
-from harness.models.language.description import Decoder, UnknownPart, describe, read_config
-from harness.models.language.reference import reference_outputs
+from harness.models.language.description import UnknownPart, describe, read_config
+from harness.models.language.prompts import PROMPTS, SEED, Prompts, seeded_prompts, text_prompts
+from harness.models.language.reference import GeneratedItem, reference_outputs
+from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
+from harness.models.language.texts import FILE as TOKENIZER
+from harness.models.language.texts import Codec
 from harness.models.options import ModelOptions
 from harness.models.workload import Compilable, Expected, TimedModel
-from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, WorkItem
+from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, Sample, Tensors, WorkItem
 from harness.protocol.tensors import encode
 from harness.validate import Decoded, ItemParity, answerless, compare_forced, decodings
 
 RANDOM, FOLDER = "random:", "generate:"
 """What begins the names of models with seeded weights, and of folders."""
 FUNCTIONS = ("prefill", "step")
-PROMPTS = (16, 64, 128)
-"""The lengths of the prompts, in tokens."""
 MOST_TOKENS = 64
 """The tokens that follow each prompt, unless --max-output-len asks for fewer."""
 BLOCK = 128
 """The rows of a prompt that one call of the prefill takes at most."""
 CACHE_BLOCK = 16
 """Caches contain whole blocks of this many positions, so that every instruction set's vectors divide them."""
-SEED = 0
+TEXT_BLOCK = 128
+"""The same for prompts that are texts. Coarser, so that a model need not be compiled again for most changes of them."""
 LOSSY_TIES: Mapping[Precision, float] = {"fp32": 0.0, "fp16": 0.02, "int8": 0.25}
 """The top-2 margin of logits up to which another token of a lossy model is a tie (``docs/generation.md``)."""
 GRAPH = ("network.py", "ops.py", "functions.py", "loading.py", "weights.py", "description.py")
 """The sources of the compiled graph."""
+
+
+@dataclass(frozen=True)
+class Generated(Decoded):
+    """Hold PyTorch's answer with what is known of the distributions from which its tokens come."""
+
+    distributions: GeneratedItem = field(compare=False, kw_only=True)
 
 
 class LanguageModel(GreedyWorkload):
@@ -62,32 +72,43 @@ class LanguageModel(GreedyWorkload):
         weights: Mapping[str, Any],
         options: ModelOptions,
         cache: Cache,
+        stops: Sequence[int] = (),
+        codec: Codec | None = None,
     ) -> None:
         self.source, self.name, self.label, self._cache = source, name, name, cache
+        self.stops, self.codec = tuple(stops), codec
         self.config, self.weights, self.decoder = config, weights, describe(config)
         self.parameters = self.decoder.parameters
         self.tolerance = max(options.tolerance, LOSSY_TIES[options.precision])
         self.forced = options.precision != "fp32"
         self.tokens = min(MOST_TOKENS, MAX_OUTPUT_LEN.of(options.own))
-        self.prompts = seeded_prompts(self.decoder, self.tokens)
+        prompts = self._prompts(PROMPTS.of(options.own))
+        self.prompts, self.items_source = prompts.tokens, prompts.source
         if not self.prompts:
             raise UnknownPart(
                 f"{name} takes {self.decoder.context} positions, too few for a prompt and {self.tokens} tokens",
                 cure="give a smaller --max-output-len",
             )
-        longest = max(len(prompt) for prompt in self.prompts.values())
-        self.capacity = -(-(longest + self.tokens) // CACHE_BLOCK) * CACHE_BLOCK
+        block = CACHE_BLOCK if codec is None else TEXT_BLOCK
+        self.capacity = -(-(prompts.room + self.tokens) // block) * block
         self.weights_sha256 = str(weights["sha256"])
+        # Times are of as many tokens on both sides and in all runs, whatever the tokens are.
+        exactly = {"exactly": [self.tokens]} if self.stops else {}
         self.items = [
-            WorkItem(
-                id=item,
-                workload=name,
-                input=encode({"prompt": np.array(prompt, np.int32)}),
-                label=f"{len(prompt)} tokens",
-            )
+            WorkItem(id=item, workload=name, input=_tensors(prompt=prompt, **exactly), label=prompts.labels[item])
             for item, prompt in self.prompts.items()
         ]
         self.items_sha256 = hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()
+
+    def _prompts(self, path: Path | None) -> Prompts:
+        if self.codec is not None:
+            return text_prompts(self.codec, self.decoder, self.tokens, path)
+        if path is not None:
+            raise UsageError(
+                f"{self.source} has no {TOKENIZER}, so {path} cannot become tokens",
+                cure=f"copy {TOKENIZER} into the model's folder, or leave --prompts out",
+            )
+        return seeded_prompts(self.decoder, self.tokens)
 
     def compilable(self, variant: str) -> Compilable:
         here = Path(__file__).parent
@@ -103,7 +124,12 @@ class LanguageModel(GreedyWorkload):
                 "weights": self.weights_sha256,
                 "sources": hash_sources([here / name for name in GRAPH], here),
             },
-            metadata={**sizes, "new_tokens": self.tokens, "weights_sha256": self.weights_sha256},
+            metadata={
+                **sizes,
+                "new_tokens": self.tokens,
+                "weights_sha256": self.weights_sha256,
+                **({"stop_tokens": list(self.stops)} if self.stops else {}),
+            },
         )
 
     @property
@@ -118,35 +144,36 @@ class LanguageModel(GreedyWorkload):
         """Return transformers' greedy decoding of every prompt, in float32."""
         model = {**self._model, "sha256": self.weights_sha256}
         prompts = list(self.prompts.values())
-        found = reference_outputs(model, prompts, self.tokens, cache=self._cache, progress=progress)
+        found = reference_outputs(model, prompts, self.tokens, self.stops, cache=self._cache, progress=progress)
         answers = {
-            item: Decoded(
-                tuple(one.token_ids), as_text(one.token_ids), tuple(one.margins), tuple(one.log_probabilities)
+            item: Generated(
+                tuple(one.token_ids),
+                self.text(one.token_ids),
+                tuple(one.margins),
+                tuple(one.log_probabilities),
+                ended(one.token_ids, self.stops),
+                distributions=one,
             )
             for item, one in zip(self.prompts, found.items, strict=True)
         }
         return Expected(answers, found.model_dump(exclude={"items"}))
 
     def compared_items(self, answers: Mapping[str, Decoded]) -> Sequence[WorkItem]:
-        """Return the items, in a lossy precision with PyTorch's tokens to be fed.
+        """Return the items whose generations end by themselves, in a lossy precision with PyTorch's tokens to be fed.
 
         Behind the first token that differs a model decodes another text. Fed with PyTorch's, every step is compared.
         """
-        if not self.forced:
-            return self.items
-        return [
-            item.model_copy(
-                update={
-                    "input": encode(
-                        {
-                            "prompt": np.array(self.prompts[item.id], np.int32),
-                            "forced": np.array(answers[item.id].token_ids, np.int32),
-                        }
-                    )
-                }
-            )
-            for item in self.items
-        ]
+
+        def given(item: str) -> Tensors:
+            answer, more = answers[item], dict[str, Any]()
+            if self.forced:
+                more["forced"] = answer.token_ids
+            if self.forced and isinstance(answer, Generated) and answer.distributions.top_tokens:
+                more |= {"top_tokens": answer.distributions.top_tokens}
+                more |= {"top_logarithms": np.array(answer.distributions.top_logarithms, np.float32)}
+            return _tensors(prompt=self.prompts[item], **more)
+
+        return [item.model_copy(update={"input": given(item.id)}) for item in self.items]
 
     def compare(
         self,
@@ -155,8 +182,10 @@ class LanguageModel(GreedyWorkload):
         probed: Sequence[AnyRecord],
         timed: Sequence[AnyRecord] | None = None,
     ) -> list[ItemParity]:
-        if not self.forced or timed is not None:
-            return super().compare(items, answers, probed, timed)
+        if timed is not None:
+            return super().compare(items, answers, (), self._ended_by_themselves(timed))
+        if not self.forced:
+            return super().compare(items, answers, probed)
         found, broken = decodings(probed), answerless(probed)
         return [
             compare_forced(
@@ -169,8 +198,25 @@ class LanguageModel(GreedyWorkload):
             for item in items
         ]
 
+    def _ended_by_themselves(self, records: Sequence[AnyRecord]) -> list[AnyRecord]:
+        """Return records of timed passes, which ran on, with answers as their first stop token would end them."""
+        return [
+            record.model_copy(update={"outputs": [cut(one, self.stops) for one in record.outputs]})
+            if isinstance(record, Sample) and self.stops
+            else record
+            for record in records
+        ]
+
     def observed(self, decoded: Decoded) -> Decoded:
-        return replace(decoded, text=as_text(decoded.token_ids))
+        return replace(decoded, text=self.text(decoded.token_ids))
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Return tokens for a person; without a tokenizer these are their numbers."""
+        return as_text(token_ids) if self.codec is None else self.codec.decode(token_ids)
+
+    def departure(self, item: WorkItem, expected: Decoded, found: Mapping[str, Any]) -> str | None:
+        tokens = found["token_ids"][: until_stop(found["token_ids"], self.stops)]
+        return super().departure(item, expected, {**found, "token_ids": tokens})
 
     def timed_model(self) -> TimedModel:
         return TimedModel(self.name, "harness.models.language.loading:timed", self._model)
@@ -179,16 +225,16 @@ class LanguageModel(GreedyWorkload):
         return {"item": item.id, "prompt": self.prompts[item.id], "tokens": self.tokens}
 
 
+def _tensors(**given: Any) -> Tensors:
+    """Return arrays by name as an order carries them; token ids, in sequences, become int32."""
+    return encode(
+        {name: one if isinstance(one, np.ndarray) else np.array(one, np.int32) for name, one in given.items()}
+    )
+
+
 def as_text(token_ids: Sequence[int]) -> str:
-    """Return tokens for a person; without a tokenizer these are their numbers."""
+    """Return tokens as their numbers."""
     return " ".join(str(token) for token in token_ids)
-
-
-def seeded_prompts(decoder: Decoder, tokens: int) -> dict[str, list[int]]:
-    """Return prompts of token ids by item, as many as fit into the context before so many tokens."""
-    drawn = np.random.Generator(np.random.PCG64(SEED))
-    found = {f"{length}_tokens": drawn.integers(0, decoder.vocab_size, length).tolist() for length in PROMPTS}
-    return {item: prompt for item, prompt in found.items() if len(prompt) + tokens <= decoder.context}
 
 
 def open_language_models(
@@ -225,7 +271,11 @@ def _stored(source: str, options: ModelOptions, cache: Cache) -> LanguageModel:
     config = read_config(folder / "config.json")
     described = json.dumps([config, [[file.name, hash_file(file)] for file in files]], sort_keys=True)
     weights = {"folder": str(folder.resolve()), "sha256": hashlib.sha256(described.encode()).hexdigest()}
-    return LanguageModel(source, identifier(folder.resolve().name), config, weights, options, cache)
+    vocab_size = describe(config).vocab_size
+    stops = stop_tokens(folder, config, vocab_size)
+    tokenizer = folder / TOKENIZER
+    codec = Codec(tokenizer, vocab_size) if tokenizer.exists() else None
+    return LanguageModel(source, identifier(folder.resolve().name), config, weights, options, cache, stops, codec)
 
 
 def identifier(name: str) -> str:
@@ -234,4 +284,4 @@ def identifier(name: str) -> str:
     return found if found and not found[0].isdigit() else f"model_{found}"
 
 
-KIND = WorkloadKind("language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN,))
+KIND = WorkloadKind("language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN, PROMPTS))

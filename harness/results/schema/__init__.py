@@ -33,6 +33,7 @@ from harness.results.schema.pairs import (
 )
 from harness.results.schema.summary import (
     AccuracySummary,
+    GeneratedAnswer,
     ItemLatency,
     LatencySummary,
     ParitySummary,
@@ -48,6 +49,7 @@ __all__ = [
     "SELF_TEST",
     "AccuracySummary",
     "GateFacts",
+    "GeneratedAnswer",
     "Git",
     "ItemLatency",
     "ItemRatio",

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from harness.protocol.schema import Ended
 from harness.results import v1
 from harness.results.schema.manifest import SCHEMA_VERSION
 from harness.results.schema.pairs import RatioSummary
@@ -37,6 +38,8 @@ class ParitySummary(Stored):
     perplexity: float | None = None
     expected_perplexity: float | None = None
     """Of PyTorch's tokens, for the runner's model and for PyTorch's."""
+    kl: float | None = None
+    """The mean divergence KL(PyTorch || ours) of the next token's distributions over these steps, in nats."""
     failures: list[str]
     """One line for each failing item."""
 
@@ -107,6 +110,20 @@ class ItemLatency(Stored):
     """Only of a language model."""
 
 
+class GeneratedAnswer(Stored):
+    """What a language model answered to one prompt, and PyTorch's answer. Long texts are cut."""
+
+    label: str
+    """The prompt, as a person calls it."""
+    verdict: Verdict
+    expected: str
+    got: str
+    """Empty if it did not run."""
+    ended: Ended | None
+    expected_ended: Ended
+    """Why the generations ended. The first is None where PyTorch's tokens were fed."""
+
+
 class WorkloadSummary(OfKind):
     """What one workload answered and took. Times in nanoseconds."""
 
@@ -122,6 +139,8 @@ class WorkloadSummary(OfKind):
     """Medians per item of a generation: ``encoder``, ``prefill``, ``step`` (all of them), ``other``."""
     by_item: dict[str, ItemLatency] = {}
     """Each item that was timed, where they are unlike and are never pooled."""
+    answers: dict[str, GeneratedAnswer] = Field(default={}, exclude_if=lambda value: not value)
+    """By item, only of a language model."""
     cold_load: int | None = None
     """Taking its functions from the library and initialising their VMs."""
     first: int | None = None

@@ -134,6 +134,8 @@ impl Word {
             margins: self.margins,
             logits: self.logits,
             log_probabilities: None,
+            divergences: None,
+            ended: None,
         }
     }
 }

@@ -4,9 +4,11 @@
 mod failure;
 mod logits;
 mod records;
+mod sampling;
 mod workload;
 
 pub use failure::{Failure, FailureKind};
-pub use logits::{log_probability, margin, top_two};
-pub use records::{nanoseconds, Measured, Output, Probed, TensorsRecord};
+pub use logits::{divergence, log_probability, margin, top_two};
+pub use records::{nanoseconds, Ended, Measured, Output, Probed, TensorsRecord};
+pub use sampling::{BadLogits, Sampler, SamplingOptions};
 pub use workload::{Load, OnLoad, Order, Planned, ProbeOptions, Workload};

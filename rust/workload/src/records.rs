@@ -49,6 +49,22 @@ pub struct Output {
     /// The natural logarithm of the probability of the token that was fed after each step, where the item names them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_probabilities: Option<Vec<f32>>,
+    /// How far the distribution of each step is from the one that the item names, in nats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub divergences: Option<Vec<f32>>,
+    /// Why a language model's generation ended; none where its tokens were fed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// It has as many tokens as were asked for.
+    Length,
+    /// It gave a token that ends it.
+    StopToken,
 }
 
 /// Tensors by name, in the form in which they travel.
