@@ -22,8 +22,8 @@ from harness.compiler.targets.profiles import Profile
 from harness.protocol.schema import Precision
 
 Float32 = npt.NDArray[np.float32]
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-6, "fp16": 1e-3, "int8": 2e-2}
-"""Of a product's largest result: rounding, a half's 11 bits, int8's error for random weights."""
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-6, "fp16": 1e-3, "int8": 2e-2, "int4": 0.2}
+"""Of a product's largest result: rounding, a half's 11 bits, int8's and int4's error for random weights."""
 
 
 @functools.cache
@@ -119,10 +119,21 @@ class ProductCase:
     """A product with random weights: our kernel beside numpy."""
 
     def __init__(
-        self, profile: Profile, precision: Precision, product: Product, leading: tuple[Any, ...], *, wide: bool = False
+        self,
+        profile: Profile,
+        precision: Precision,
+        product: Product,
+        leading: tuple[Any, ...],
+        *,
+        wide: bool = False,
+        shared: bool = False,
+        group: int = 32,
     ) -> None:
         self.product = product
-        kernel, form = product_kernel(profile, precision, product, leading, wide_activations=wide)
+        kernel, form = product_kernel(
+            profile, precision, product, leading, wide_activations=wide, shared=shared, group=group
+        )
+        self.name = kernel.name
         self.one_row = all(extent == 1 for extent in leading)
         self.function = build(kernel)
         depth, width = product.depth, product.width

@@ -33,6 +33,13 @@ def vnni(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
     return T.call_llvm_pure_intrin(f"int32x{lanes}", name, sums, four, weights)
 
 
+def vnni_nibbles(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+    """Return four byte products a lane, weights from 0 on and activations signed."""
+    four = T.reinterpret(f"int8x{4 * lanes}", spread(x, lanes))
+    name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
+    return T.call_llvm_pure_intrin(f"int32x{lanes}", name, sums, weights, four)
+
+
 def sdot(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
     """Return four signed byte products a lane (Armv8.2 dot product)."""
     four = T.reinterpret(f"int8x{4 * lanes}", spread(x, lanes))
@@ -53,6 +60,7 @@ def smmla(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
 INSTRUCTIONS: dict[str, Instruction] = {
     "pairs": pairs,
     "vnni": vnni,
+    "vnni-nibbles": vnni_nibbles,
     "sdot": sdot,
     "widening": widening,
     "smmla": smmla,
