@@ -13,6 +13,7 @@ multiplied as int8 weights are, and each weight is unpacked once for all rows.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,9 @@ class GroupFormat(IntegerFormat):
         super().__init__(kind, profile, profile.columns, limbs)
         self.name = f"int4-{group}-{kind}" + (f"-{limbs}" if limbs > 1 else "")
         self.group = group
-        self.across = max(self.lanes, LEAST_BYTES // self.unit)
+        self.step = 4 if kind == "pairs" else self.unit
+        """The inputs of a column that lie side by side."""
+        self.across = max(self.lanes, LEAST_BYTES // self.step)
         """The columns of a vector of nibbles."""
 
     def groups(self, depth: int) -> int:
@@ -93,8 +96,8 @@ class GroupFormat(IntegerFormat):
         return self.groups(depth) * self.group // self.unit
 
     @property
-    def group_words(self) -> int:
-        return self.group // self.unit
+    def group_steps(self) -> int:
+        return self.group // self.step
 
     @property
     def group_bytes(self) -> int:
@@ -117,10 +120,10 @@ class GroupFormat(IntegerFormat):
         return [self._laid_out(nibbles, scales), *self._panel_arrays(nibbles, scales)]
 
     def _laid_out(self, nibbles: Array, scales: Array) -> Array:
-        shape = (len(scales), self.group_words, self.unit, -1, self.columns)
+        shape = (len(scales), self.group_steps, self.step, -1, self.columns)
         words = nibbles.reshape(shape).transpose(3, 0, 1, 4, 2)
         panels, groups = words.shape[:2]
-        pairs = words.reshape(panels, groups, self.group_words // 2, 2, -1)
+        pairs = words.reshape(panels, groups, self.group_steps // 2, 2, -1)
         both = (pairs[:, :, :, 0] | pairs[:, :, :, 1] << 4).reshape(panels, groups, -1)
         halves = np.ascontiguousarray(scales.reshape(groups, panels, self.columns).transpose(1, 0, 2))
         return np.concatenate([halves.view(np.uint8), both], axis=2)
@@ -136,9 +139,9 @@ class GroupFormat(IntegerFormat):
         """Return the padded weight [K', N] that the first array of :meth:`pack` stands for."""
         panels, groups = packed.shape[:2]
         scales = np.ascontiguousarray(packed[:, :, : HALF_BYTES * self.columns]).view(np.float16)
-        both = packed[:, :, HALF_BYTES * self.columns :].reshape(panels, groups, self.group_words // 2, 1, -1)
+        both = packed[:, :, HALF_BYTES * self.columns :].reshape(panels, groups, self.group_steps // 2, 1, -1)
         words = np.concatenate([both & 15, both >> 4], axis=3)
-        nibbles = words.reshape(panels, groups, self.group_words, self.columns, self.unit).transpose(1, 2, 4, 0, 3)
+        nibbles = words.reshape(panels, groups, self.group_steps, self.columns, self.step).transpose(1, 2, 4, 0, 3)
         steps = nibbles.reshape(groups, self.group, -1).astype(np.float32) - ZERO
         weight = steps * scales.transpose(1, 0, 2).reshape(groups, 1, -1).astype(np.float32)
         result: npt.NDArray[np.float32] = weight.reshape(groups * self.group, -1)
@@ -152,8 +155,8 @@ class GroupFormat(IntegerFormat):
 
     def _halves(self, weights: Buffers, panel: Any, group: Any, pair: int, block: int) -> list[Any]:
         """Return the nibbles of two steps as int8 vectors, for one of the panel's blocks of ``across`` columns."""
-        count = self.across * self.unit
-        start = HALF_BYTES * self.columns + (pair * self.columns + block * self.across) * self.unit
+        count = self.across * self.step
+        start = HALF_BYTES * self.columns + (pair * self.columns + block * self.across) * self.step
         both = T.bind(weights["weight"][panel, group, span(start, count)])
         parts = (T.bitwise_and(both, splat(T.uint8(15), count)), T.shift_right(both, splat(T.uint8(4), count)))
         return [T.bind(T.reinterpret(f"int8x{count}", part)) for part in parts]
@@ -161,7 +164,7 @@ class GroupFormat(IntegerFormat):
     def opened(self, weights: Buffers, panel: Any, depth: int) -> tuple[Buffers, Any]:
         """Write the panel as int8; return the buffers of the int8 format, and the panel's number in them."""
         unpacked = scratch((1, self.words(depth), self.columns * self.unit), "int8")
-        scales, count = self._scales(weights), self.across * self.unit
+        scales, count = self._scales(weights), self.across * self.step
         blocks = range(self.columns // self.across)
         factors = [
             T.bind(f32(1 << FRACTION, self.across) / load(weights["scale"], panel, b * self.across, lanes=self.across))
@@ -173,16 +176,25 @@ class GroupFormat(IntegerFormat):
                 whole = cast("int32", T.nearbyint(scale * factors[block]), self.across)
                 by_column = T.bind(cast("int16", whole, self.across))
                 # A shuffle has no more lanes than it is given.
-                factor = T.bind(tvm.tirx.Shuffle([by_column] * self.unit, [at // self.unit for at in range(count)]))
-                for pair in range(self.group_words // 2):
+                factor = T.bind(tvm.tirx.Shuffle([by_column] * self.step, [at // self.step for at in range(count)]))
+                for pair in range(self.group_steps // 2):
                     for half, nibbles in enumerate(self._halves(weights, panel, group, pair, block)):
                         step = cast("int16", nibbles - splat(T.int8(ZERO), count), count)
                         value = step * factor + splat(T.int16(1 << FRACTION >> 1), count)
                         value = T.shift_right(value, splat(T.int16(FRACTION), count))
-                        place = [0, group * self.group_words + 2 * pair + half, span(block * count, count)]
-                        T.buffer_store(unpacked, cast("int8", value, count), place)
+                        at = group * self.group_steps + 2 * pair + half
+                        self._store(unpacked, T.bind(cast("int8", value, count)), at, block)
         opened = {name: self._of_panel(weights[name], panel) for name in ("scale", "start") if name in weights}
         return {**opened, "weight": unpacked}, 0
+
+    def _store(self, unpacked: Any, value: Any, step: Any, block: int) -> None:
+        """Store a step of some columns as the words that the int8 format reads."""
+        words, count = self.step // self.unit, self.across * self.unit
+        for word in range(words):
+            # Bytes of a column lie side by side: those of each word are taken together.
+            lanes = [at // self.unit * self.step + word * self.unit + at % self.unit for at in range(count)]
+            part = value if words == 1 else tvm.tirx.Shuffle([value], lanes)
+            T.buffer_store(unpacked, part, [0, step * words + word, span(block * count, count)])
 
     def _of_panel(self, buffer: Any, panel: Any) -> Any:
         return vector.view(buffer, (1, self.columns), panel * self.columns)
@@ -221,7 +233,8 @@ class GroupRow(_RowFormat):
             for limb in range(self.limbs):
                 (total,) = registers(1, self.lanes, "int32")
                 for at in range(0, self.group, self.lanes):
-                    read = cast("int32", activations.data[limb, 0, span(group * self.group + at, self.lanes)], self.lanes)
+                    place = [limb, 0, span(group * self.group + at, self.lanes)]
+                    read = cast("int32", activations.data[tuple(place)], self.lanes)
                     put(total, read if at == 0 else get(total, self.lanes) + read, self.lanes)
                 T.buffer_store(starts, vector.reduce_sum(total, self.lanes) * T.int32(-ZERO), [limb, group])
         return Activations(activations.data, activations.scales, starts)
@@ -231,30 +244,39 @@ class GroupRow(_RowFormat):
         for register in sums:
             put(register, f32(0.0, self.lanes), self.lanes)
         shape = (self.limbs, self.words(depth))
-        word_type = {1: "int16", 2: "int32", 4: "int32"}[self.unit]
-        words = flat(activations.data, shape, word_type)
+        words = flat(activations.data, shape, {1: "int16", 2: "int32", 4: "int32"}[self.unit])
         with T.serial(self.groups(depth)) as group:
-            totals = [registers(self.vectors, self.lanes, "int32") for _ in range(self.limbs)]
-            for limb, registers_ in enumerate(totals):
-                for register in registers_:
-                    put(register, splat(activations.starts[limb, group], self.lanes), self.lanes)
-            for pair in range(self.group_words // 2):
+            totals = self._started(activations.starts, group)
+            for pair in range(self.group_steps // 2):
                 self._multiply(words, weights, panel, group, pair, totals)
             for v, register in enumerate(sums):
                 scale = load(scales, panel, group, v * self.lanes, lanes=self.lanes)
-                put(register, get(register, self.lanes) + self._total(totals, v) * scale, self.lanes)
-        by_row = splat(activations.scales[first], self.lanes)
+                value = self._total([limb[v] for limb in totals], activations.starts, group)
+                put(register, get(register, self.lanes) + value * scale, self.lanes)
+        by_row = splat(self._unit(activations.scales[first]), self.lanes)
         return [[get(register, self.lanes) * by_row for register in sums]]
 
-    def _total(self, totals: list[list[Any]], v: int) -> Any:
-        parts = [cast(F32, get(limb[v], self.lanes), self.lanes) for limb in totals]
+    def _started(self, starts: Any, group: Any) -> list[list[Any]]:
+        """Return the sums of a group at its beginning, by limb and vector."""
+        totals = [registers(self.vectors, self.lanes, "int32") for _ in range(self.limbs)]
+        for limb, registers_ in enumerate(totals):
+            for register in registers_:
+                put(register, splat(starts[limb, group], self.lanes), self.lanes)
+        return totals
+
+    def _total(self, limbs: list[Any], starts: Any, group: Any) -> Any:
+        """Return a vector's sum of a group as float32."""
+        parts = [cast(F32, get(limb, self.lanes), self.lanes) for limb in limbs]
         return parts[0] if len(parts) == 1 else parts[0] + parts[1] * f32(1 / LIMB, self.lanes)
+
+    def _unit(self, scale: Any) -> Any:
+        """Return what a total of 1 is worth, but for its group's scale."""
+        return scale
 
     def _multiply(
         self, words: Any, weights: Buffers, panel: Any, group: Any, pair: int, totals: list[list[Any]]
     ) -> None:
         """Emit the products of two steps."""
-        dot = INSTRUCTIONS["vnni-nibbles" if self.kind == "vnni" else self.kind]
         spread = [self._word(words, limb, group, 2 * pair) for limb in range(self.limbs)]
         for block in range(self.columns // self.across):
             for half, nibbles in enumerate(self._halves(weights, panel, group, pair, block)):
@@ -262,8 +284,11 @@ class GroupRow(_RowFormat):
                     column = self._part(nibbles, within)
                     v = block * (self.across // self.lanes) + within
                     for limb, total in enumerate(totals):
-                        value = dot(get(total[v], self.lanes), spread[limb][half], column, self.lanes)
-                        put(total[v], value, self.lanes)
+                        self._add(total[v], spread[limb][half], column)
+
+    def _add(self, total: Any, x: Any, column: Any) -> None:
+        dot = INSTRUCTIONS["vnni-nibbles" if self.kind == "vnni" else self.kind]
+        put(total, dot(get(total, self.lanes), x, column, self.lanes), self.lanes)
 
     def _part(self, nibbles: Any, at: int) -> Any:
         """Return one vector of columns of those that were read at once."""
@@ -274,13 +299,52 @@ class GroupRow(_RowFormat):
 
     def _word(self, words: Any, limb: int, group: Any, at: int) -> list[Any]:
         """Return two neighbouring words of the row, as ``dot`` takes them."""
-        first = group * self.group_words + at
+        first = group * self.group_steps + at
         if self.steps == 1:
             return [T.bind(words[limb, first + half]) for half in (0, 1)]
         # The third operand of an instruction is a lane of a vector of words.
         start = at // self.steps * self.steps
-        both = T.bind(words[limb, span(group * self.group_words + start, self.steps)])
+        both = T.bind(words[limb, span(group * self.group_steps + start, self.steps)])
         return [lanes_of([both], at - start + half, self.lanes)(0) for half in (0, 1)]
+
+
+class GroupByteRow(GroupRow):
+    """Multiply one row with nibbles by ``vpmaddubsw``, on x86 CPUs without products of four bytes.
+
+    The products of 32 inputs fit into int16 sums: two at once are at most 2 * 15 * 127, eight times. Then both limbs
+    become one int32 sum, in units of the second limb.
+    """
+
+    def __init__(self, profile: Profile, group: int = GROUP) -> None:
+        super().__init__("pairs", profile, group)
+        self.name, self.limbs, self.unit, self.activation = f"int4-{group}-bytes-2", 2, 4, "int8"
+
+    def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
+        activations = super().prepare(x, rows, depth)
+        starts = scratch((1, self.groups(depth)), "int32")
+        with T.serial(self.groups(depth)) as group:
+            both = activations.starts[0, group] * T.int32(int(LIMB)) + activations.starts[1, group]
+            T.buffer_store(starts, both, [0, group])
+        return Activations(activations.data, activations.scales, starts)
+
+    def _started(self, starts: Any, group: Any) -> list[list[Any]]:
+        totals = [registers(self.vectors, 2 * self.lanes, "int16") for _ in range(self.limbs)]
+        for register in itertools.chain.from_iterable(totals):
+            put(register, splat(T.int16(0), 2 * self.lanes), 2 * self.lanes)
+        return totals
+
+    def _add(self, total: Any, x: Any, column: Any) -> None:
+        value = INSTRUCTIONS["bytes"](get(total, 2 * self.lanes), x, column, self.lanes)
+        put(total, value, 2 * self.lanes)
+
+    def _total(self, limbs: list[Any], starts: Any, group: Any) -> Any:
+        value = splat(starts[0, group], self.lanes)
+        for limb, factor in zip(limbs, (int(LIMB), 1), strict=True):
+            value = INSTRUCTIONS["folded"](value, T.int16(factor), get(limb, 2 * self.lanes), self.lanes)
+        return cast(F32, value, self.lanes)
+
+    def _unit(self, scale: Any) -> Any:
+        return scale * T.float32(1 / LIMB)
 
 
 class GroupMatrixRow(_RowFormat):
@@ -299,8 +363,8 @@ class GroupMatrixRow(_RowFormat):
         with T.serial(self.groups(depth)) as group:
             (total,) = registers(1, self.lanes, "int32")
             put(total, splat(T.int32(0), self.lanes), self.lanes)
-            for word in range(self.group_words):
-                x_word = both[group * self.group_words + word, span(0, 2 * self.unit)]
+            for word in range(self.group_steps):
+                x_word = both[group * self.group_steps + word, span(0, 2 * self.unit)]
                 eights = splat(T.int8(-ZERO), 2 * self.unit)
                 put(total, INSTRUCTIONS["smmla"](get(total, self.lanes), x_word, eights, self.lanes), self.lanes)
             T.buffer_store(starts, get(total, self.lanes), [group, span(0, self.lanes)])
@@ -319,8 +383,8 @@ class GroupMatrixRow(_RowFormat):
             totals = registers(self.pairs, self.lanes, "int32")
             for total in totals:
                 put(total, activations.starts[group, span(0, self.lanes)], self.lanes)
-            for pair in range(self.group_words // 2):
-                word = group * self.group_words + 2 * pair
+            for pair in range(self.group_steps // 2):
+                word = group * self.group_steps + 2 * pair
                 xs = [T.bind(both[word + half, span(0, 2 * self.unit)]) for half in (0, 1)]
                 for at, total in enumerate(totals):
                     for x, nibbles in zip(xs, self._halves(weights, panel, group, pair, at), strict=True):
