@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from harness.compiler.kernels.choice import format_for
-from harness.compiler.kernels.formats import LIMB, Array
+from harness.compiler.kernels.formats import Array
 from harness.compiler.kernels.groups import GroupFormat, column_scales, eight_bits, grouped
 from harness.compiler.kernels.product import Product, column_order
 from harness.compiler.observe.provenance import Operator
@@ -102,12 +102,14 @@ def met(case: ProductCase, x: Float32) -> Float64:
     """What the product is by its formula: rounded activations times the weights as one row or many rows meet them."""
     form = case.form
     assert isinstance(form, GroupFormat)
-    highest = np.maximum(np.abs(x).max(1, keepdims=True), np.float32(1e-20))
     largest = form.largest(case.product.depth)
-    scaled = x * (np.float32(largest) / highest)
-    whole = np.rint(scaled)
-    rest = np.rint((scaled - whole) * np.float32(LIMB)) / LIMB if form.limbs == 2 else 0.0
-    rows = (whole.astype(np.float64) + rest) * (highest.astype(np.float64) / largest)
+    # One row has a scale for each group, many rows have one each.
+    padded = np.zeros((len(x), -(-x.shape[1] // form.group) * form.group), np.float32)
+    padded[:, : x.shape[1]] = x
+    parts = padded.reshape(len(x), -1, form.group if case.one_row else padded.shape[1])
+    highest = np.maximum(np.abs(parts).max(2, keepdims=True), np.float32(1e-20))
+    whole = np.rint(parts * (np.float32(largest) / highest)).astype(np.float64)
+    rows = (whole * (highest.astype(np.float64) / largest)).reshape(padded.shape)
     order = column_order(case.product, form)
     weight = np.zeros((case.product.depth, len(order)), np.float32)
     weight[:, order >= 0] = case.weight[:, order[order >= 0]]
@@ -116,7 +118,7 @@ def met(case: ProductCase, x: Float32) -> Float64:
         stored = dequantized(weight, form.group)
     else:
         stored = eight_bits(nibbles, scales) * column_scales(scales).astype(np.float64)
-    result: Float64 = (rows @ stored[: case.product.depth])[:, order >= 0]
+    result: Float64 = (rows @ stored)[:, order >= 0]
     return result
 
 
@@ -132,7 +134,7 @@ def check_exactly(profile: Profile) -> None:
             assert (np.abs(ours - expected) <= 3e-6 * unit).all(), (product, rows)
             stored = dequantized(case.weight, group)
             exact = x.astype(np.float64) @ stored[: product.depth]
-            assert (np.abs(ours - exact) <= (2e-4 if rows == 1 else 2e-2) * unit).all(), (product, rows)
+            assert (np.abs(ours - exact) <= (1e-2 if rows == 1 else 2e-2) * unit).all(), (product, rows)
 
 
 def test_products_on_this_cpu() -> None:

@@ -12,7 +12,7 @@ from harness.compiler.kernels.formats import IntegerFormat
 from harness.compiler.kernels.product import Product, column_order, product_kernel
 from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
 from harness.protocol.schema import PRECISIONS, Precision
-from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_four, portable_pairs
+from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_bytes, portable_folded, portable_four, portable_pairs
 
 pytestmark = pytest.mark.compiler
 
@@ -26,17 +26,20 @@ PRODUCTS = {
 }
 
 
+def here_or(own: dot.Instruction, portable: dot.Instruction) -> dot.Instruction:
+    def chosen(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+        return (own if lanes == 8 else portable)(sums, x, weights, lanes)
+
+    return chosen
+
+
 @pytest.fixture(autouse=True)
 def any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instructions of other CPUs in plain arithmetic; ``pairs`` runs as it is where the vectors are this CPU's."""
-    own = dot.INSTRUCTIONS["pairs"]
-
-    def pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
-        return (own if lanes == 8 else portable_pairs)(sums, x, weights, lanes)
-
-    monkeypatch.setitem(dot.INSTRUCTIONS, "pairs", pairs)
+    """Instructions of other CPUs in plain arithmetic; those of AVX2 run as they are where the vectors are this CPU's."""
     monkeypatch.setitem(dot.INSTRUCTIONS, "vnni", portable_four(signed=False))
     monkeypatch.setitem(dot.INSTRUCTIONS, "vnni-nibbles", portable_four(signed=True))
+    for name, portable in (("pairs", portable_pairs), ("bytes", portable_bytes), ("folded", portable_folded)):
+        monkeypatch.setitem(dot.INSTRUCTIONS, name, here_or(dot.INSTRUCTIONS[name], portable))
     monkeypatch.setitem(dot.INSTRUCTIONS, "sdot", portable_four(signed=True))
 
 

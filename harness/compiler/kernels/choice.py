@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.compiler.kernels.formats import FloatFormat, Format, IntegerFormat
-from harness.compiler.kernels.groups import GROUP, GroupByteRow, GroupFormat, GroupMatrixRow, GroupRow
+from harness.compiler.kernels.groups import GROUP, GroupFormat, GroupRow
 from harness.compiler.kernels.limbs import LimbFormat
 from harness.compiler.kernels.matrices import MatrixFormat
 from harness.compiler.targets.profiles import Profile
@@ -56,8 +56,4 @@ def _format(precision: Precision, profile: Profile, one_row: bool, wide: bool, c
 def _int4(profile: Profile, one_row: bool, group: int) -> Format:
     if not one_row:
         return GroupFormat(profile.integer_rows, profile, group)
-    if profile.integer == "smmla":
-        return GroupMatrixRow(profile, group)
-    if profile.integer == "pairs":
-        return GroupByteRow(profile, group)
     return GroupRow(profile.integer, profile, group)

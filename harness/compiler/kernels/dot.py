@@ -48,9 +48,9 @@ def bytes_pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
 
 
 def folded(sums: Any, factor: Any, words: Any, lanes: int) -> Any:
-    """Add ``factor``, int16, times both int16 words of each lane to int32 sums."""
+    """Add ``factor`` times both int16 words of each lane to int32 sums."""
     name = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}[lanes]
-    return sums + T.call_llvm_pure_intrin(f"int32x{lanes}", name, words, splat(factor, 2 * lanes))
+    return sums + T.call_llvm_pure_intrin(f"int32x{lanes}", name, words, splat(T.int16(factor), 2 * lanes))
 
 
 def sdot(sums: Any, x: Any, weights: Any, lanes: int) -> Any:

@@ -43,7 +43,7 @@ class Activations:
     data: Any
     scales: Any = None
     starts: Any = None
-    """What int32 sums of int4 weights begin with, by limb and group."""
+    """What int32 sums of int4 weights begin with, by group. Then ``scales`` are by group, too."""
 
 
 class Format(ABC):

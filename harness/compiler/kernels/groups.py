@@ -5,15 +5,14 @@ divided by -8: llama.cpp's Q4_0, bit for bit (``quantize_row_q4_0_ref`` in ggml)
 its scales, then its nibbles, in the order of the int8 formats. The low nibbles of a byte vector are one step of the
 inner loop, and the high ones are the next.
 
-One row multiplies nibbles as they are, adds a group up in int32, and then multiplies the sum by the group's scale. Its
-sums begin with -8 times the group's activations, which takes the 8 off each weight. Many rows share a panel that is
+One row multiplies nibbles as they are, adds a group up in int32, and then multiplies the sum by both scales of the
+group, the weight's and the row's. Sums begin with -8 times the activations, which takes the 8 off each weight. Many rows share a panel that is
 first written as int8 with one scale for each column (the two levels of QServe: Lin et al. 2024). So they are
 multiplied as int8 weights are, and each weight is unpacked once for all rows.
 """
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,11 @@ from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.dot import INSTRUCTIONS
-from harness.compiler.kernels.formats import LIMB, Activations, Array, IntegerFormat, Tile, lanes_of
+from harness.compiler.kernels.formats import Activations, Array, IntegerFormat, Tile, lanes_of
 from harness.compiler.kernels.kernel import Buffers, Param
 from harness.compiler.kernels.scratch import scratch
-from harness.compiler.kernels.vector import F32, cast, f32, flat, get, load, put, quotient, registers, span, splat
-from harness.compiler.targets.profiles import IntegerDot, Profile
+from harness.compiler.kernels.vector import F32, cast, chunks, f32, flat, get, load, put, registers, span, splat
+from harness.compiler.targets.profiles import ALIGNMENT, IntegerDot, Profile
 
 GROUP = 32
 """The inputs that share a scale, as in Q4_0."""
@@ -39,6 +38,14 @@ LEAST_BYTES = 16
 """The least bytes of nibbles that are read at once: a vector of arm64."""
 HALF_BYTES = 2
 """Bytes of a float16 scale."""
+ROW_DOTS = {"vnni": "vnni-nibbles", "pairs": "bytes", "sdot": "sdot", "smmla": "sdot", "widening": "widening"}
+"""How one row is multiplied, by the instruction for int8. A CPU with ``smmla`` has ``sdot``, too."""
+BYTE_PAIRS = 4
+"""Pairs of steps whose products fit into int16 sums: eight times two products of at most 15 * 127."""
+AHEAD = 2048
+"""Bytes between what is multiplied and what is fetched, so that memory is read without a pause."""
+FIRST_CACHE = 3
+"""LLVM's number of the cache that a prefetch fetches into."""
 
 
 def grouped(weight: npt.NDArray[np.float32], group: int) -> tuple[Array, Array]:
@@ -80,11 +87,11 @@ class GroupFormat(IntegerFormat):
 
     opens = True
 
-    def __init__(self, kind: IntegerDot, profile: Profile, group: int = GROUP, limbs: int = 1) -> None:
-        super().__init__(kind, profile, profile.columns, limbs)
-        self.name = f"int4-{group}-{kind}" + (f"-{limbs}" if limbs > 1 else "")
+    def __init__(self, kind: IntegerDot, profile: Profile, group: int = GROUP) -> None:
+        super().__init__(kind, profile, profile.columns)
+        self.name = f"int4-{group}-{kind}"
         self.group = group
-        self.step = 4 if kind == "pairs" else self.unit
+        self.step = 1 if kind == "widening" else 4
         """The inputs of a column that lie side by side."""
         self.across = max(self.lanes, LEAST_BYTES // self.step)
         """The columns of a vector of nibbles."""
@@ -178,32 +185,43 @@ class GroupFormat(IntegerFormat):
                 # A shuffle has no more lanes than it is given.
                 factor = T.bind(tvm.tirx.Shuffle([by_column] * self.step, [at // self.step for at in range(count)]))
                 for pair in range(self.group_steps // 2):
-                    for half, nibbles in enumerate(self._halves(weights, panel, group, pair, block)):
+                    steps = []
+                    for nibbles in self._halves(weights, panel, group, pair, block):
                         step = cast("int16", nibbles - splat(T.int8(ZERO), count), count)
                         value = step * factor + splat(T.int16(1 << FRACTION >> 1), count)
                         value = T.shift_right(value, splat(T.int16(FRACTION), count))
-                        at = group * self.group_steps + 2 * pair + half
-                        self._store(unpacked, T.bind(cast("int8", value, count)), at, block)
+                        steps.append(T.bind(cast("int8", value, count)))
+                    self._store(unpacked, steps, group * self.group_steps // 2 + pair, block)
         opened = {name: self._of_panel(weights[name], panel) for name in ("scale", "start") if name in weights}
         return {**opened, "weight": unpacked}, 0
 
-    def _store(self, unpacked: Any, value: Any, step: Any, block: int) -> None:
-        """Store a step of some columns as the words that the int8 format reads."""
-        words, count = self.step // self.unit, self.across * self.unit
+    def _store(self, unpacked: Any, steps: list[Any], pair: Any, block: int) -> None:
+        """Store two steps of some columns as the words that the int8 format reads: the inputs of each column in order."""
+        step, unit, count = self.step, self.unit, self.across * self.unit
+        words = 2 * step // unit
         for word in range(words):
-            # Bytes of a column lie side by side: those of each word are taken together.
-            lanes = [at // self.unit * self.step + word * self.unit + at % self.unit for at in range(count)]
-            part = value if words == 1 else tvm.tirx.Shuffle([value], lanes)
-            T.buffer_store(unpacked, part, [0, step * words + word, span(block * count, count)])
+            inputs = [(at // unit, word * unit + at % unit) for at in range(count)]
+            lanes = [column * step + k % step + (k >= step) * self.across * step for column, k in inputs]
+            whole = unit == step
+            part = steps[word] if whole else tvm.tirx.Shuffle(steps, lanes)
+            T.buffer_store(unpacked, part, [0, pair * words + word, span(block * count, count)])
 
     def _of_panel(self, buffer: Any, panel: Any) -> Any:
         return vector.view(buffer, (1, self.columns), panel * self.columns)
 
 
-class _RowFormat(GroupFormat):
-    """Share what formats of one row have: weights that stay nibbles. The arrays of many rows' int8 are left out."""
+class GroupRow(GroupFormat):
+    """Multiply one row with nibbles. Each group of its activations has a scale of its own, as in llama.cpp's Q8_0."""
 
     opens = False
+
+    def __init__(self, kind: IntegerDot, profile: Profile, group: int = GROUP) -> None:
+        super().__init__(kind, profile, group)
+        self.dot = ROW_DOTS[kind]
+        self.name = f"int4-{group}-{self.dot}-row"
+        self.unit, self.row_unit, self.offset = self.step, 1, 0
+        self.activation = "int16" if self.dot == "widening" else "int8"
+        self.steps = self.lanes if self.dot == "sdot" else 1
 
     def _panel_params(self, panels: int) -> list[Param]:
         return []
@@ -214,81 +232,98 @@ class _RowFormat(GroupFormat):
     def opened(self, weights: Buffers, panel: Any, depth: int) -> tuple[Buffers, Any]:
         return weights, panel
 
-
-class GroupRow(_RowFormat):
-    """Multiply one row with nibbles, for the dot products that multiply a row's word with a vector of columns."""
-
-    def __init__(self, kind: IntegerDot, profile: Profile, group: int = GROUP) -> None:
-        super().__init__(kind, profile, group, 2 if kind in ("vnni", "sdot") else 1)
-        self.offset = 0  # the nibbles are the unsigned factor
-
     def largest(self, depth: int) -> int:
         """Return the largest activation. Sums of a group cannot overflow."""
         return 127 if self.activation == "int8" else 32767
 
     def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
-        activations = super().prepare(x, rows, depth)
-        starts = scratch((self.limbs, self.groups(depth)), "int32")
+        padded = self.groups(depth) * self.group
+        data = scratch((1, 1, padded), self.activation)
+        scales, starts = scratch((self.groups(depth),)), scratch((self.groups(depth),), "int32")
+        if padded > depth:
+            x = self._padded_row(x, depth, padded)
         with T.serial(self.groups(depth)) as group:
-            for limb in range(self.limbs):
-                (total,) = registers(1, self.lanes, "int32")
-                for at in range(0, self.group, self.lanes):
-                    place = [limb, 0, span(group * self.group + at, self.lanes)]
-                    read = cast("int32", activations.data[tuple(place)], self.lanes)
-                    put(total, read if at == 0 else get(total, self.lanes) + read, self.lanes)
-                T.buffer_store(starts, vector.reduce_sum(total, self.lanes) * T.int32(-ZERO), [limb, group])
-        return Activations(activations.data, activations.scales, starts)
+            self._quantise_group(x, group, depth, data, scales, starts)
+        return Activations(data, scales, starts)
+
+    def _padded_row(self, x: Any, depth: int, padded: int) -> Any:
+        """Return the row with zeros behind it, up to whole groups."""
+        row = scratch((1, padded))
+        chunks(depth, self.lanes, lambda k, lanes: T.buffer_store(row, x[0, span(k, lanes)], [0, span(k, lanes)]))
+        with T.serial(padded - depth) as rest:
+            T.buffer_store(row, T.float32(0), [0, depth + rest])
+        return row
+
+    def _quantise_group(self, x: Any, group: Any, depth: int, data: Any, scales: Any, starts: Any) -> None:
+        lanes, largest = self.lanes, self.largest(depth)
+        (top,), (total,) = registers(1, lanes), registers(1, lanes, "int32")
+        places = [group * self.group + at for at in range(0, self.group, lanes)]
+        put(top, f32(0.0, lanes), lanes)
+        for place in places:
+            put(top, T.max(get(top, lanes), T.fabs(x[0, span(place, lanes)])), lanes)
+        # It is bounded below, so that a group of zeros has a scale that can be divided by.
+        highest = T.bind(T.max(vector.reduce_max(top, lanes), T.float32(1e-20)))
+        factor = T.bind(T.float32(largest) / highest)
+        put(total, splat(T.int32(0), lanes), lanes)
+        for place in places:
+            whole = T.bind(cast("int32", T.nearbyint(x[0, span(place, lanes)] * splat(factor, lanes)), lanes))
+            T.buffer_store(data, cast(self.activation, whole, lanes), [0, 0, span(place, lanes)])
+            put(total, get(total, lanes) + whole, lanes)
+        T.buffer_store(scales, highest * T.float32(1.0 / largest), [group])
+        T.buffer_store(starts, vector.reduce_sum(total, lanes) * T.int32(-ZERO), [group])
 
     def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
         sums, scales = registers(self.vectors, self.lanes), self._scales(weights)
         for register in sums:
             put(register, f32(0.0, self.lanes), self.lanes)
-        shape = (self.limbs, self.words(depth))
-        words = flat(activations.data, shape, {1: "int16", 2: "int32", 4: "int32"}[self.unit])
+        words = flat(activations.data, (self.words(depth),), "int16" if self.unit == 1 else "int32")
         with T.serial(self.groups(depth)) as group:
-            totals = self._started(activations.starts, group)
-            for pair in range(self.group_steps // 2):
-                self._multiply(words, weights, panel, group, pair, totals)
+            self._fetch(weights["weight"], panel, group)
+            totals = registers(self.vectors, self.lanes, "int32")
+            for total in totals:
+                put(total, splat(activations.starts[group], self.lanes), self.lanes)
+            self._add_group(words, weights, panel, group, totals)
+            by_row = T.bind(splat(activations.scales[group], self.lanes))
             for v, register in enumerate(sums):
-                scale = load(scales, panel, group, v * self.lanes, lanes=self.lanes)
-                value = self._total([limb[v] for limb in totals], activations.starts, group)
+                scale = load(scales, panel, group, v * self.lanes, lanes=self.lanes) * by_row
+                value = cast(F32, get(totals[v], self.lanes), self.lanes)
                 put(register, get(register, self.lanes) + value * scale, self.lanes)
-        by_row = splat(self._unit(activations.scales[first]), self.lanes)
-        return [[get(register, self.lanes) * by_row for register in sums]]
+        return [[get(register, self.lanes) for register in sums]]
 
-    def _started(self, starts: Any, group: Any) -> list[list[Any]]:
-        """Return the sums of a group at its beginning, by limb and vector."""
-        totals = [registers(self.vectors, self.lanes, "int32") for _ in range(self.limbs)]
-        for limb, registers_ in enumerate(totals):
-            for register in registers_:
-                put(register, splat(starts[limb, group], self.lanes), self.lanes)
-        return totals
+    def _fetch(self, weight: Any, panel: Any, group: Any) -> None:
+        """Fetch what is read :data:`AHEAD` bytes later. Behind the last panel something else is fetched."""
+        for at in range(0, self.group_bytes, ALIGNMENT):
+            address = T.address_of(weight[panel, group, at + AHEAD])
+            T.evaluate(T.call_intrin("void", "tirx.prefetch", address, 0, FIRST_CACHE, 1))
 
-    def _total(self, limbs: list[Any], starts: Any, group: Any) -> Any:
-        """Return a vector's sum of a group as float32."""
-        parts = [cast(F32, get(limb, self.lanes), self.lanes) for limb in limbs]
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1] * f32(1 / LIMB, self.lanes)
-
-    def _unit(self, scale: Any) -> Any:
-        """Return what a total of 1 is worth, but for its group's scale."""
-        return scale
+    def _add_group(self, words: Any, weights: Buffers, panel: Any, group: Any, totals: list[Any]) -> None:
+        """Add the products of a group to int32 sums."""
+        pairs = self.group_steps // 2
+        if self.dot != "bytes":
+            for pair in range(pairs):
+                self._multiply(words, weights, panel, group, pair, totals, self.lanes)
+            return
+        for first in range(0, pairs, BYTE_PAIRS):
+            halves = registers(self.vectors, 2 * self.lanes, "int16")
+            for register in halves:
+                put(register, splat(T.int16(0), 2 * self.lanes), 2 * self.lanes)
+            for pair in range(first, first + BYTE_PAIRS):
+                self._multiply(words, weights, panel, group, pair, halves, 2 * self.lanes)
+            for total, register in zip(totals, halves, strict=True):
+                folded = INSTRUCTIONS["folded"](get(total, self.lanes), 1, get(register, 2 * self.lanes), self.lanes)
+                put(total, folded, self.lanes)
 
     def _multiply(
-        self, words: Any, weights: Buffers, panel: Any, group: Any, pair: int, totals: list[list[Any]]
+        self, words: Any, weights: Buffers, panel: Any, group: Any, pair: int, sums: list[Any], count: int
     ) -> None:
-        """Emit the products of two steps."""
-        spread = [self._word(words, limb, group, 2 * pair) for limb in range(self.limbs)]
+        """Emit the products of two steps; sums have ``count`` numbers each."""
+        spread = self._word(words, group, 2 * pair)
         for block in range(self.columns // self.across):
-            for half, nibbles in enumerate(self._halves(weights, panel, group, pair, block)):
+            for x, nibbles in zip(spread, self._halves(weights, panel, group, pair, block), strict=True):
                 for within in range(self.across // self.lanes):
-                    column = self._part(nibbles, within)
-                    v = block * (self.across // self.lanes) + within
-                    for limb, total in enumerate(totals):
-                        self._add(total[v], spread[limb][half], column)
-
-    def _add(self, total: Any, x: Any, column: Any) -> None:
-        dot = INSTRUCTIONS["vnni-nibbles" if self.kind == "vnni" else self.kind]
-        put(total, dot(get(total, self.lanes), x, column, self.lanes), self.lanes)
+                    register = sums[block * (self.across // self.lanes) + within]
+                    value = INSTRUCTIONS[self.dot](get(register, count), x, self._part(nibbles, within), self.lanes)
+                    put(register, value, count)
 
     def _part(self, nibbles: Any, at: int) -> Any:
         """Return one vector of columns of those that were read at once."""
@@ -297,111 +332,12 @@ class GroupRow(_RowFormat):
             return nibbles
         return tvm.tirx.Shuffle([nibbles], list(range(at * count, (at + 1) * count)))
 
-    def _word(self, words: Any, limb: int, group: Any, at: int) -> list[Any]:
-        """Return two neighbouring words of the row, as ``dot`` takes them."""
+    def _word(self, words: Any, group: Any, at: int) -> list[Any]:
+        """Return two neighbouring words of the row, as the dot product takes them."""
         first = group * self.group_steps + at
         if self.steps == 1:
-            return [T.bind(words[limb, first + half]) for half in (0, 1)]
+            return [T.bind(words[first + half]) for half in (0, 1)]
         # The third operand of an instruction is a lane of a vector of words.
         start = at // self.steps * self.steps
-        both = T.bind(words[limb, span(group * self.group_steps + start, self.steps)])
+        both = T.bind(words[span(group * self.group_steps + start, self.steps)])
         return [lanes_of([both], at - start + half, self.lanes)(0) for half in (0, 1)]
-
-
-class GroupByteRow(GroupRow):
-    """Multiply one row with nibbles by ``vpmaddubsw``, on x86 CPUs without products of four bytes.
-
-    The products of 32 inputs fit into int16 sums: two at once are at most 2 * 15 * 127, eight times. Then both limbs
-    become one int32 sum, in units of the second limb.
-    """
-
-    def __init__(self, profile: Profile, group: int = GROUP) -> None:
-        super().__init__("pairs", profile, group)
-        self.name, self.limbs, self.unit, self.activation = f"int4-{group}-bytes-2", 2, 4, "int8"
-
-    def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
-        activations = super().prepare(x, rows, depth)
-        starts = scratch((1, self.groups(depth)), "int32")
-        with T.serial(self.groups(depth)) as group:
-            both = activations.starts[0, group] * T.int32(int(LIMB)) + activations.starts[1, group]
-            T.buffer_store(starts, both, [0, group])
-        return Activations(activations.data, activations.scales, starts)
-
-    def _started(self, starts: Any, group: Any) -> list[list[Any]]:
-        totals = [registers(self.vectors, 2 * self.lanes, "int16") for _ in range(self.limbs)]
-        for register in itertools.chain.from_iterable(totals):
-            put(register, splat(T.int16(0), 2 * self.lanes), 2 * self.lanes)
-        return totals
-
-    def _add(self, total: Any, x: Any, column: Any) -> None:
-        value = INSTRUCTIONS["bytes"](get(total, 2 * self.lanes), x, column, self.lanes)
-        put(total, value, 2 * self.lanes)
-
-    def _total(self, limbs: list[Any], starts: Any, group: Any) -> Any:
-        value = splat(starts[0, group], self.lanes)
-        for limb, factor in zip(limbs, (int(LIMB), 1), strict=True):
-            value = INSTRUCTIONS["folded"](value, T.int16(factor), get(limb, 2 * self.lanes), self.lanes)
-        return cast(F32, value, self.lanes)
-
-    def _unit(self, scale: Any) -> Any:
-        return scale * T.float32(1 / LIMB)
-
-
-class GroupMatrixRow(_RowFormat):
-    """Multiply one row with nibbles by ``smmla``. The two rows of a product are the high and low bytes of one row."""
-
-    def __init__(self, profile: Profile, group: int = GROUP) -> None:
-        super().__init__("smmla", profile, group, 2)
-        self.row_unit, self.across = 1, 2
-        self.pairs = self.columns // 2
-
-    def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
-        data, scales = scratch((rows, self.words(depth), 2, self.unit), "int8"), scratch((rows,))
-        self.quantise(x, 0, depth, data, scales)
-        starts = scratch((self.groups(depth), self.lanes), "int32")
-        both = flat(data, (self.words(depth), 2 * self.unit))
-        with T.serial(self.groups(depth)) as group:
-            (total,) = registers(1, self.lanes, "int32")
-            put(total, splat(T.int32(0), self.lanes), self.lanes)
-            for word in range(self.group_steps):
-                x_word = both[group * self.group_steps + word, span(0, 2 * self.unit)]
-                eights = splat(T.int8(-ZERO), 2 * self.unit)
-                put(total, INSTRUCTIONS["smmla"](get(total, self.lanes), x_word, eights, self.lanes), self.lanes)
-            T.buffer_store(starts, get(total, self.lanes), [group, span(0, self.lanes)])
-        return Activations(data, scales, starts)
-
-    def place(self, limb: int, row: Any, k: Any, lanes: int) -> list[Any]:
-        word = quotient(k, self.unit)
-        return [row, word, limb, span(k - word * self.unit, lanes)]
-
-    def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:
-        sums, scales, dot = registers(self.pairs, self.lanes), self._scales(weights), INSTRUCTIONS["smmla"]
-        for register in sums:
-            put(register, f32(0.0, self.lanes), self.lanes)
-        both = flat(activations.data, (self.words(depth), 2 * self.unit))
-        with T.serial(self.groups(depth)) as group:
-            totals = registers(self.pairs, self.lanes, "int32")
-            for total in totals:
-                put(total, activations.starts[group, span(0, self.lanes)], self.lanes)
-            for pair in range(self.group_steps // 2):
-                word = group * self.group_steps + 2 * pair
-                xs = [T.bind(both[word + half, span(0, 2 * self.unit)]) for half in (0, 1)]
-                for at, total in enumerate(totals):
-                    for x, nibbles in zip(xs, self._halves(weights, panel, group, pair, at), strict=True):
-                        put(total, dot(get(total, self.lanes), x, nibbles, self.lanes), self.lanes)
-            for v in range(self.vectors):
-                four = T.bind(load(scales, panel, group, v * self.lanes, lanes=self.lanes))
-                for half in (0, 1):
-                    at = 2 * v + half
-                    scale = tvm.tirx.Shuffle([four], [2 * half, 2 * half + 1] * 2)
-                    value = cast(F32, get(totals[at], self.lanes), self.lanes) * scale
-                    put(sums[at], get(sums[at], self.lanes) + value, self.lanes)
-        by_row = splat(activations.scales[first], self.lanes)
-        return [[self._joined(sums, v) * by_row for v in range(self.vectors)]]
-
-    def _joined(self, sums: list[Any], v: int) -> Any:
-        """Return four results. A sum has two columns' products with the row's high bytes, then with its low ones."""
-        two = [get(sums[2 * v + half], self.lanes) for half in (0, 1)]
-        high, low = (tvm.tirx.Shuffle(two, [at, at + 1, at + 4, at + 5]) for at in (0, 2))
-        return high + low * f32(1 / LIMB, self.lanes)
-
