@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import tvm
 
-from benchmarks.machine import STREAMS, build, emit_read
+from benchmarks.machine import build
 from benchmarks.pinning import pinned
+from harness.compiler.observe.machine import STREAMS, emit_read
 from harness.compiler.targets import resolve_target
 from harness.models.language.workload import LanguageModel
 from harness.protocol.schema import Precision
@@ -31,7 +32,8 @@ def token_bytes(model: LanguageModel, precision: Precision, weights_bytes: int) 
     positions = max(map(len, model.prompts.values())) + model.tokens // 2
     # The head has a copy of its own in panels, so that a step reads one row of the table.
     read = weights_bytes - width * decoder.vocab_size * decoder.width
-    return read + width * decoder.layers * 2 * decoder.keys * positions
+    cached: int = width * decoder.layers * 2 * decoder.keys * positions
+    return read + cached
 
 
 def bandwidth(cores: Sequence[int]) -> float:

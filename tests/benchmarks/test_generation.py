@@ -49,7 +49,7 @@ def test_the_distance_from_reading_is_that_of_a_rounds_own_memory() -> None:
 
 
 def test_a_token_reads_all_weights_but_the_embeddings_and_its_cache(cache: Cache) -> None:
-    [model] = open_language_models(["random:tiny-llama"], ModelOptions(precision="int4"), cache, str)
+    [model] = open_language_models(["random:tiny-llama"], ModelOptions(precision="int4"), cache, print)
     table, positions = 256 * 64, 128 + 32
     assert token_bytes(model, "int4", 10**6) == 10**6 - 2 * table + 2 * (2 * 2 * 32 * positions)
     assert token_bytes(model, "fp32", 10**6) == 10**6 - 4 * table + 4 * (2 * 2 * 32 * positions)

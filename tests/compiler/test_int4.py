@@ -117,7 +117,7 @@ def met(case: ProductCase, x: Float32) -> Float64:
     if case.one_row:
         stored = dequantized(weight, form.group)
     else:
-        stored = eight_bits(nibbles, scales) * column_scales(scales).astype(np.float64)
+        stored = eight_bits(nibbles, scales).astype(np.float64) * column_scales(scales)
     result: Float64 = (rows @ stored)[:, order >= 0]
     return result
 

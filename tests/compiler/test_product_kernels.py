@@ -12,7 +12,16 @@ from harness.compiler.kernels.formats import IntegerFormat
 from harness.compiler.kernels.product import Product, column_order, product_kernel
 from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
 from harness.protocol.schema import PRECISIONS, Precision
-from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_bytes, portable_folded, portable_four, portable_pairs
+from tests.compiler.kernels import (
+    TOLERANCE,
+    ProductCase,
+    check_product,
+    normal,
+    portable_bytes,
+    portable_folded,
+    portable_four,
+    portable_pairs,
+)
 
 pytestmark = pytest.mark.compiler
 
@@ -35,7 +44,7 @@ def here_or(own: dot.Instruction, portable: dot.Instruction) -> dot.Instruction:
 
 @pytest.fixture(autouse=True)
 def any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instructions of other CPUs in plain arithmetic; those of AVX2 run as they are where the vectors are this CPU's."""
+    """Instructions of other CPUs in plain arithmetic; AVX2's run as they are where the vectors are this CPU's."""
     monkeypatch.setitem(dot.INSTRUCTIONS, "vnni", portable_four(signed=False))
     monkeypatch.setitem(dot.INSTRUCTIONS, "vnni-nibbles", portable_four(signed=True))
     for name, portable in (("pairs", portable_pairs), ("bytes", portable_bytes), ("folded", portable_folded)):

@@ -114,14 +114,14 @@ def test_the_groups_of_int4_are_a_part_of_the_archives_identity(cache: Cache) ->
     found = {}
     for group in ("32", "64"):
         options = ModelOptions(precision="int4", own={"int4_group": group})
-        [model] = open_language_models(["random:tiny-llama"], options, cache, str)
+        [model] = open_language_models(["random:tiny-llama"], options, cache, quiet)
         compilable = model.compilable("")
         assert compilable.request["int4_group"] == int(group)
         assert "int4" in compilable.precisions
         found[group] = compilable.identity
     assert found["32"] != found["64"]
     with pytest.raises(UsageError, match="--int4-group is '48'"):
-        open_language_models(["random:tiny-llama"], ModelOptions(own={"int4_group": "48"}), cache, str)
+        open_language_models(["random:tiny-llama"], ModelOptions(own={"int4_group": "48"}), cache, quiet)
 
 
 def sample(**change: Any) -> Sample:
