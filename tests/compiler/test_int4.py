@@ -142,6 +142,20 @@ def test_products_on_this_cpu() -> None:
     check_exactly(resolve_target("llvm").profile)
 
 
+@pytest.mark.parametrize("group", [32, 128])
+def test_the_largest_sums_of_a_group_do_not_overflow(group: int) -> None:
+    """All activations are the largest, and all weights of a group but its first are the largest with its other sign."""
+    product = Product(2 * group, 16)
+    case = ProductCase(resolve_target("llvm").profile, "int4", product, (1,), group=group)
+    case.weight[:] = 7
+    case.weight[::group] = -8
+    case.packed = case.pack()
+    x = np.full((1, product.depth), 3.0, np.float32)
+    expected = np.full((1, 16), 3.0 * 2 * (7 * (group - 1) - 8), np.float32)
+    for signed in (x, -x):
+        np.testing.assert_allclose(case.ours(signed, x), expected * signed[0, 0] / 3, rtol=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int4"])
 def test_a_product_of_one_row_that_threads_share_is_the_same(precision: Precision) -> None:
     product = Product(512, 1030, norm="rms", eps=1e-6, activation="gelu_tanh", gated=True, residual=True)
