@@ -39,7 +39,7 @@ BLOCK = 128
 CACHE_BLOCK = 16
 """Caches contain whole blocks of this many positions, so that every instruction set's vectors divide them."""
 SEED = 0
-LOSSY_TIES: Mapping[Precision, float] = {"fp32": 0.0, "fp16": 0.02, "int8": 0.25, "int4": 1.0}
+LOSSY_TIES: Mapping[Precision, float] = {"fp32": 0.0, "fp16": 0.02, "int8": 0.25, "int4": 1.5}
 """The top-2 margin of logits up to which another token of a lossy model is a tie (``docs/generation.md``)."""
 INT4_GROUP = ModelOption(
     "--int4-group",
