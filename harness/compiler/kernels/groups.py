@@ -6,9 +6,9 @@ its scales, then its nibbles, in the order of the int8 formats. The low nibbles 
 inner loop, and the high ones are the next.
 
 One row multiplies nibbles as they are, adds a group up in int32, and then multiplies the sum by both scales of the
-group, the weight's and the row's. Sums begin with -8 times the activations, which takes the 8 off each weight. Many rows share a panel that is
-first written as int8 with one scale for each column (the two levels of QServe: Lin et al. 2024). So they are
-multiplied as int8 weights are, and each weight is unpacked once for all rows.
+group, the weight's and the row's. Sums begin with -8 times the activations, which takes the 8 off each weight. Many
+rows share a panel that is first written as int8 with one scale for each column (the two levels of QServe: Lin et al.
+2024). So they are multiplied as int8 weights are, and each weight is unpacked once for all rows.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class GroupFormat(IntegerFormat):
         panels, groups, count = weight.shape
         return flat(weight, (panels, groups, int(count) // HALF_BYTES), "float16")
 
-    def _halves(self, weights: Buffers, panel: Any, group: Any, pair: int, block: int) -> list[Any]:
+    def _halves(self, weights: Buffers, panel: Any, group: Any, pair: Any, block: int) -> list[Any]:
         """Return the nibbles of two steps as int8 vectors, for one of the panel's blocks of ``across`` columns."""
         count = self.across * self.step
         start = HALF_BYTES * self.columns + (pair * self.columns + block * self.across) * self.step
@@ -196,7 +196,7 @@ class GroupFormat(IntegerFormat):
         return {**opened, "weight": unpacked}, 0
 
     def _store(self, unpacked: Any, steps: list[Any], pair: Any, block: int) -> None:
-        """Store two steps of some columns as the words that the int8 format reads: the inputs of each column in order."""
+        """Store two steps of some columns as the words of the int8 format: the inputs of each column in order."""
         step, unit, count = self.step, self.unit, self.across * self.unit
         words = 2 * step // unit
         for word in range(words):
@@ -299,6 +299,11 @@ class GroupRow(GroupFormat):
     def _add_group(self, words: Any, weights: Buffers, panel: Any, group: Any, totals: list[Any]) -> None:
         """Add the products of a group to int32 sums."""
         pairs = self.group_steps // 2
+        if self.dot == "widening":
+            # As many products as inputs: unrolled, LLVM would widen all nibbles first, and keep them on the stack.
+            with T.serial(pairs) as pair:
+                self._multiply(words, weights, panel, group, pair, totals, self.lanes)
+            return
         if self.dot != "bytes":
             for pair in range(pairs):
                 self._multiply(words, weights, panel, group, pair, totals, self.lanes)
@@ -314,7 +319,7 @@ class GroupRow(GroupFormat):
                 put(total, folded, self.lanes)
 
     def _multiply(
-        self, words: Any, weights: Buffers, panel: Any, group: Any, pair: int, sums: list[Any], count: int
+        self, words: Any, weights: Buffers, panel: Any, group: Any, pair: Any, sums: list[Any], count: int
     ) -> None:
         """Emit the products of two steps; sums have ``count`` numbers each."""
         spread = self._word(words, group, 2 * pair)
@@ -332,7 +337,7 @@ class GroupRow(GroupFormat):
             return nibbles
         return tvm.tirx.Shuffle([nibbles], list(range(at * count, (at + 1) * count)))
 
-    def _word(self, words: Any, group: Any, at: int) -> list[Any]:
+    def _word(self, words: Any, group: Any, at: Any) -> list[Any]:
         """Return two neighbouring words of the row, as the dot product takes them."""
         first = group * self.group_steps + at
         if self.steps == 1:
