@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness.compiler import CompileRequest, compile_models
+from harness.compiler.kernels.groups import grouped
 from harness.compiler.observe.provenance import read_provenance
 from harness.core.cache import Cache
 from harness.devices import HostDevice
+from harness.models.language.loading import transformers_model
+from harness.models.language.weights import opened_weights
 from harness.models.language.workload import LanguageModel, open_language_models
 from harness.models.options import ModelOptions
 from harness.native import Runner, build_runner
@@ -181,6 +186,26 @@ def test_tokens_that_cannot_be_fed(
     assert reason in str(result.reason)
 
 
+def with_int4_weights(model: LanguageModel) -> Any:
+    """transformers' own model, in float32, with the layers' weights as they are rounded to int4."""
+    weights = opened_weights(model.decoder, {"seed": model.weights["seed"]})
+    found = transformers_model(model.config, weights)
+    with torch.no_grad():
+        for layer in found.model.layers.modules():
+            if isinstance(layer, torch.nn.Linear):
+                nibbles, scales = grouped(np.ascontiguousarray(layer.weight.numpy().T), 32)
+                rounded = (nibbles.astype(np.float32) - 8) * np.repeat(scales.astype(np.float32), 32, axis=0)
+                layer.weight.copy_(torch.from_numpy(rounded.T.copy()))
+    return found
+
+
+def mean_log_probability(model: Any, prompt: Sequence[int], tokens: Sequence[int]) -> float:
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1]
+        found = torch.log_softmax(logits, -1)[range(len(tokens)), list(tokens)]
+    return float(found.mean())
+
+
 @pytest.mark.thorough(keep=["int4*"])
 @pytest.mark.parametrize(("precision", "equal", "apart"), [("int8", 0.8, 0.1), ("int4", 0.5, 0.3)])
 def test_a_lossy_model_is_compared_at_every_step(
@@ -203,6 +228,12 @@ def test_a_lossy_model_is_compared_at_every_step(
     assert summary.expected_perplexity is not None
     assert summary.perplexity == pytest.approx(summary.expected_perplexity, rel=apart)
     assert summary.perplexity != summary.expected_perplexity
+    if precision == "int4":
+        lossy = with_int4_weights(model)
+        for line in lines:
+            prompt, tokens = model.prompts[line.item], answers[line.item].token_ids
+            assert line.log_probability == pytest.approx(mean_log_probability(lossy, prompt, tokens), abs=0.01)
+            assert abs(line.log_probability - (line.expected_log_probability or 0.0)) > 0.001
     # Decoded freely, the same model parts from PyTorch's text, and what is behind is not comparable.
     free = order(model, runner, items=list(model.items), repetitions=1, probe=None)
     records = HostDevice(lock_folder=tmp_path).run(runner.path, free, deadline=120).require_complete().records
