@@ -2,11 +2,14 @@
 
     python benchmarks/generation.py                                     # smollm2-135m in float32, one thread
     python benchmarks/generation.py --precision int8                    # llama.cpp's Q8_0 beside our int8
+    python benchmarks/generation.py --precision int4                    # and Q4_0 beside our int4, heads of 8 bits
     python benchmarks/generation.py --engines ours,transformers --rounds 3 --json generation.json
 
 A prompt of 128 tokens, and 64 tokens behind it. llama.cpp is built from the package's source the first time, for this
 processor (some minutes), and gets the same weights as a GGUF file. A round of an engine runs the prompt once untimed,
-then a few times. Rates are medians over all timed runs, and a ratio is the median over rounds of one round's. Exit
+then a few times. Rates are medians over all timed runs, and a ratio is the median over rounds of one round's. With one
+thread, each round also reads memory as fast as it can: the last column is the time of a token over that of reading its
+bytes. Peak memory is a whole process's, with Python and its packages for the other engines. Exit
 status 3 if an engine could not be made or run (the others are measured), 1 if our float32 tokens are not transformers',
 2 for wrong usage.
 """
@@ -16,14 +19,13 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 import typer
 from rich.console import Console
@@ -31,9 +33,11 @@ from rich.table import Table
 
 from benchmarks.comparison import round_order
 from benchmarks.environments import environment, run_once
+from benchmarks.generation_runs import TOKEN_BYTES, Measured, Run, Which, agreeing, distance, ratio
 from benchmarks.pinning import choose_cores, describe, pinned, scheduled_first
 from benchmarks.processes import PeerProcess
 from benchmarks.tables import terminal
+from benchmarks.token_costs import bandwidth, load, peak_memory, token_bytes
 from harness.compiler import CompileRequest, compile_models
 from harness.core.cache import Cache, content_key, hash_file
 from harness.core.errors import ExitCode, HarnessError, UsageError
@@ -43,12 +47,12 @@ from harness.models.g2p.reference import cpu_name
 from harness.models.language.workload import RANDOM, LanguageModel, open_language_models
 from harness.models.options import ModelOptions
 from harness.native import Runner, build_runner
-from harness.protocol.schema import LanguageWorkload, Phase, Precision, Sample, WorkOrder
+from harness.protocol.schema import LanguageWorkload, Memory, Phase, Precision, Sample, WorkOrder
 
 OURS, TRANSFORMERS, LLAMA = ENGINES = ("ours", "transformers", "llama.cpp")
 ITEM = "128_tokens"
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8", "int4")
 WORKERS = Path(__file__).with_name("workers")
-Which = Literal["prefill", "decode"]
 CONVERT_SECONDS = 900.0
 CMAKE_ARGS = " ".join(
     f"-D{name}=OFF"
@@ -64,58 +68,12 @@ CMAKE_ARGS = " ".join(
 """llama.cpp for this processor, with its own threads. Nothing else of the package is built."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """Hold one generation in nanoseconds: until the first token, and from there on."""
-
-    first_ns: int
-    rest_ns: int
-
-    def prefill(self, prompt: int) -> float:
-        """Return the prompt's tokens a second."""
-        return prompt / self.first_ns * 1e9
-
-    def decode(self, tokens: int) -> float:
-        """Return the tokens a second after the first one."""
-        return (tokens - 1) / self.rest_ns * 1e9
-
-
-def rate_of(run: Run, which: Which, count: int) -> float:
-    return run.prefill(count) if which == "prefill" else run.decode(count)
-
-
-@dataclass
-class Measured:
-    """Hold what an engine did: its runs by round, its last tokens, and why it failed if it did."""
-
-    rounds: list[list[Run]] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    facts: dict[str, str] = field(default_factory=dict)
-    failure: str | None = None
-
-    def rate(self, which: Which, count: int) -> float:
-        return statistics.median(rate_of(run, which, count) for runs in self.rounds for run in runs)
-
-
-def ratio(ours: Measured, other: Measured, which: Which, count: int) -> float:
-    """Return how many times our rate is the other's: the median over rounds of one round's medians."""
-
-    def usual(runs: list[Run]) -> float:
-        return statistics.median(rate_of(run, which, count) for run in runs)
-
-    return statistics.median(usual(a) / usual(b) for a, b in zip(ours.rounds, other.rounds, strict=True))
-
-
-def agreeing(tokens: Sequence[int], expected: Sequence[int]) -> int:
-    """Return how many tokens are the same before the first that differs."""
-    pairs = zip(tokens, expected, strict=False)
-    return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(tokens), len(expected)))
-
-
 class Engine(Protocol):
     """One engine with the model, ready to run."""
 
     facts: dict[str, str]
+    peak_bytes: int | None
+    """The most memory that the process had resident, known after a round."""
 
     def round(self, repeat: int) -> tuple[list[Run], list[int]]:
         """Return the timed runs, and the tokens. Raises HarnessError."""
@@ -152,7 +110,9 @@ class OurEngine:
         archive = compile_models(request, cache=asked.cache, progress=_quiet)
         self.runner: Runner = build_runner(archive, cache=asked.cache, progress=_quiet)
         self.device = HostDevice()
-        self.facts = {"tvm": archive.metadata.tvm_version}
+        read = token_bytes(asked.model, asked.precision, archive.metadata.weights_bytes)
+        self.facts = {"tvm": archive.metadata.tvm_version, TOKEN_BYTES: str(read)}
+        self.peak_bytes: int | None = None
 
     def round(self, repeat: int) -> tuple[list[Run], list[int]]:
         asked = self.asked
@@ -174,7 +134,9 @@ class OurEngine:
             scheduled_first(0, wanted=asked.ahead),
         ):
             result = self.device.run(self.runner.path, order, Path(folder), asked.deadline, lambda _record: None)
-        samples = [record for record in result.require_complete().records if isinstance(record, Sample)]
+        records = result.require_complete().records
+        samples = [record for record in records if isinstance(record, Sample)]
+        self.peak_bytes = next((record.peak_bytes for record in records if isinstance(record, Memory)), None)
         timed = [sample for sample in samples if sample.phase is Phase.TIMED]
         return [run_of(sample) for sample in timed], list(timed[-1].outputs[0].token_ids)
 
@@ -196,11 +158,13 @@ class PeerEngine:
         self.process = PeerProcess(name, command, cores=asked.cores, threads=asked.threads)
         loaded = self.process.ask({"do": "load", "threads": asked.threads, **load}, asked.deadline)
         self.facts: dict[str, str] = loaded["facts"]
+        self.peak_bytes: int | None = None
 
     def round(self, repeat: int) -> tuple[list[Run], list[int]]:
         request = {"do": "generate", "prompt": self.asked.prompt, "tokens": self.asked.model.tokens, "repeat": repeat}
         with scheduled_first(self.process.pid, wanted=self.asked.ahead):
             answer = self.process.ask(request, self.asked.deadline)
+        self.peak_bytes = peak_memory(self.process.pid)
         return [Run(**run) for run in answer["runs"]], answer["token_ids"]
 
     def close(self) -> None:
@@ -246,8 +210,13 @@ def gguf_file(command: Sequence[str], model: dict[str, Any], asked: Asked) -> Pa
     return asked.cache.fetch("peer-models", content_key({**key, "precision": asked.precision}), build) / "model.gguf"
 
 
-def take(names: Sequence[str], rounds: int, repeat: int, asked: Asked) -> dict[str, Measured]:
-    """Measure all engines, alternately. An engine that fails is left out of further rounds."""
+def take(
+    names: Sequence[str], rounds: int, repeat: int, asked: Asked, speeds: list[float] | None = None
+) -> dict[str, Measured]:
+    """Measure all engines, alternately. An engine that fails is left out of further rounds.
+
+    With one thread, each round's reading speed of memory, in bytes a second, is added to ``speeds``.
+    """
     found = {name: Measured() for name in names}
     running: dict[str, Engine] = {}
     try:
@@ -260,8 +229,12 @@ def take(names: Sequence[str], rounds: int, repeat: int, asked: Asked) -> dict[s
                 with _failing(found[name]):
                     runs, found[name].tokens = running[name].round(repeat)
                     found[name].rounds.append(runs)
+                    found[name].peak_bytes = running[name].peak_bytes
                 if found[name].failure is not None:
                     running.pop(name).close()
+            if speeds is not None and asked.threads == 1:
+                with scheduled_first(0, wanted=asked.ahead):
+                    speeds.append(bandwidth(asked.cores))
             asked.console.print(f"round {index + 1} of {rounds}")
     finally:
         for engine in running.values():
@@ -278,9 +251,10 @@ def _failing(measured: Measured) -> Iterator[None]:
         measured.failure = str(error)
 
 
-def table_of(found: dict[str, Measured], asked: Asked) -> Table:
+def table_of(found: dict[str, Measured], asked: Asked, speeds: Sequence[float] = ()) -> Table:
     prompt, tokens = len(asked.prompt), asked.model.tokens
-    title = f"{asked.model.name}, {asked.precision}, {asked.threads} thread(s), {describe(asked.cores)}, {cpu_name()}"
+    place = f"{describe(asked.cores)}, {cpu_name()}, {load()}"
+    title = f"{asked.model.name}, {asked.precision}, {asked.threads} thread(s), {place}"
     table = Table(title=title)
     table.add_column("engine")
     for column in (
@@ -291,10 +265,12 @@ def table_of(found: dict[str, Measured], asked: Asked) -> Table:
     ):
         table.add_column(column, justify="right")
     table.add_column("tokens as transformers'")
+    table.add_column("peak, MB", justify="right")
+    table.add_column("decode is × of reading", justify="right")
     ours, expected = found.get(OURS), found.get(TRANSFORMERS)
     for name, one in found.items():
         if one.failure is not None or not one.rounds:
-            table.add_row(name, "–", "–", "–", "–", one.failure or "no round")
+            table.add_row(name, "–", "–", "–", "–", one.failure or "no round", "–", "–")
             continue
         rates = [f"{one.rate('prefill', prompt):.1f}", f"{one.rate('decode', tokens):.1f}"]
         whole = ours is not None and ours.failure is None and name != OURS
@@ -303,7 +279,9 @@ def table_of(found: dict[str, Measured], asked: Asked) -> Table:
         same = (
             "–" if expected is None or not expected.tokens else f"{agreeing(one.tokens, expected.tokens)} of {tokens}"
         )
-        table.add_row(name, *rates, *ratios, same)
+        peak = "–" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f}"
+        apart = distance(one, tokens, speeds)
+        table.add_row(name, *rates, *ratios, same, peak, "–" if apart is None else f"{apart:.2f}")
     return table
 
 
@@ -318,7 +296,7 @@ def status_of(found: dict[str, Measured], precision: Precision) -> ExitCode:
 
 def main(
     model: Annotated[str, typer.Option(help="a configuration, as random:NAME takes it")] = "smollm2-135m",
-    precision: Annotated[str, typer.Option(help="fp32, or int8 beside Q8_0")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, int8 beside Q8_0, or int4 beside Q4_0")] = "fp32",
     engines: Annotated[str, typer.Option(help="comma-separated")] = ",".join(ENGINES),
     threads: Annotated[int, typer.Option(min=1)] = 1,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
@@ -354,21 +332,24 @@ def compare(
     unknown = [name for name in names if name not in ENGINES]
     if unknown:
         raise UsageError(f"no engine {unknown[0]!r}", cure=f"the engines are {', '.join(ENGINES)}")
-    if precision not in ("fp32", "int8"):
-        raise UsageError(f"--precision {precision} is not compared", cure="give fp32 or int8")
+    wanted = next((one for one in PRECISIONS if one == precision), None)
+    if wanted is None:
+        raise UsageError(f"--precision {precision} is not compared", cure=f"give one of {', '.join(PRECISIONS)}")
     cores, cache = choose_cores(core, threads), Cache(notice=console.print)
-    wanted: Precision = "fp32" if precision == "fp32" else "int8"
     [opened_model] = open_language_models([RANDOM + model], ModelOptions(precision=wanted), cache, _quiet)
     if ITEM not in opened_model.prompts:
         raise UsageError(f"{model} has no room for a prompt of {ITEM.replace('_', ' ')}", cure="name another model")
     asked = Asked(opened_model, wanted, cores, threads, deadline, cache, console, ahead)
-    found = take(names, rounds, repeat, asked)
-    console.print(table_of(found, asked))
+    speeds: list[float] = []
+    found = take(names, rounds, repeat, asked, speeds)
+    console.print(table_of(found, asked, speeds))
     if json_path:
         kept = {name: {"facts": one.facts, "failure": one.failure, "tokens": one.tokens,
+                       "peak_bytes": one.peak_bytes,
                        "rounds": [[[run.first_ns, run.rest_ns] for run in runs] for runs in one.rounds]}
                 for name, one in found.items()}  # fmt: skip
-        document = {"model": model, "precision": precision, "threads": threads, "cpu": cpu_name(), "engines": kept}
+        document = {"model": model, "precision": precision, "threads": threads, "cpu": cpu_name(),
+                    "bytes_a_second": speeds, "engines": kept}  # fmt: skip
         with replacing(json_path) as partial:
             partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return status_of(found, wanted)

@@ -30,8 +30,8 @@ def no_last_panel(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last columns of every product are never computed."""
     whole = product._Emitter.__init__
 
-    def without(self: Any, profile: Any, what: Any, form: Any, panels: int, buffers: Any) -> None:
-        whole(self, profile, what, form, max(1, panels - 1), buffers)
+    def without(self: Any, profile: Any, what: Any, form: Any, panels: int, buffers: Any, cut: bool) -> None:
+        whole(self, profile, what, form, max(1, panels - 1), buffers, cut)
 
     monkeypatch.setattr(product._Emitter, "__init__", without)
 

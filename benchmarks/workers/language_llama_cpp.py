@@ -1,7 +1,8 @@
 """llama.cpp by its Python package: ``python -m benchmarks.workers.language_llama_cpp``.
 
 With ``convert FOLDER FILE PRECISION`` it writes a GGUF file of ``FOLDER/config.json`` and ``FOLDER/model.safetensors``
-instead: F32 for ``fp32``, and Q8_0 for ``int8``. Nothing of the harness is imported, which this environment lacks.
+instead: F32 for ``fp32``, Q8_0 for ``int8`` and Q4_0 for ``int4``. As llama.cpp's own tool does in these sizes, Q4_0
+leaves eight bits to the weight that computes logits. Nothing of the harness is imported, which this environment lacks.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ WHOLE = {
     "model.norm.weight": "output_norm.weight",
     "lm_head.weight": "output.weight",
 }
+TYPES = {"fp32": "F32", "int8": "Q8_0", "int4": "Q4_0"}
+FILE_TYPES = {"fp32": "ALL_F32", "int8": "MOSTLY_Q8_0", "int4": "MOSTLY_Q4_0"}
+LOGITS = ("token_embd.weight", "output.weight")
+"""The weight that computes logits: the embedding's where both are one. ``llama-quantize`` gives it Q6_K in a Q4_0 file,
+and Q8_0 where its rows are no multiple of 256."""
 CONTEXT, BATCH = 512, 512
 
 
@@ -66,6 +72,13 @@ def converted(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> Iterator
         yield gguf_name(name), array
 
 
+def tensor_type(precision: str, name: str, axes: int) -> str:
+    """Return the name of a weight's type in a file of a precision."""
+    if axes != 2:
+        return "F32"
+    return "Q8_0" if precision == "int4" and name in LOGITS else TYPES[precision]
+
+
 def convert(folder: Path, path: Path, precision: str) -> None:
     gguf, safetensors = importlib.import_module("gguf"), importlib.import_module("safetensors")
     config = json.loads((folder / "config.json").read_bytes())
@@ -87,10 +100,10 @@ def convert(folder: Path, path: Path, precision: str) -> None:
     writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("none")
     kinds = gguf.GGMLQuantizationType
-    writer.add_file_type(gguf.LlamaFileType.ALL_F32 if precision == "fp32" else gguf.LlamaFileType.MOSTLY_Q8_0)
+    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[precision]])
     with safetensors.safe_open(folder / "model.safetensors", framework="numpy") as tensors:
         for name, array in converted(config, tensors):
-            kind = kinds.Q8_0 if precision == "int8" and array.ndim == 2 else kinds.F32
+            kind = kinds[tensor_type(precision, name, array.ndim)]
             data = np.ascontiguousarray(array, np.float32)
             writer.add_tensor(name, gguf.quantize(data, kind) if kind != kinds.F32 else data, raw_dtype=kind)
         writer.write_header_to_file()

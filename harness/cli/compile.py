@@ -46,7 +46,10 @@ TUNE_HELP = (
 KEEP_WIDE_HELP = "a pattern of layers that stay one precision wider, such as 'decoder_step/feed_forwards.*'; repeatable"
 PrecisionOption = Annotated[
     Precision,
-    typer.Option("--precision", help="fp32; fp16: 16-bit weights, float32 sums; int8: weights and activations"),
+    typer.Option(
+        "--precision",
+        help="fp32; fp16: 16-bit weights, float32 sums; int8: weights and activations; int4: language models' weights",
+    ),
 ]
 KeepWideOption = Annotated[
     list[str] | None, typer.Option("--keep-wide", help=KEEP_WIDE_HELP, metavar="LAYERS", show_default=False)

@@ -219,6 +219,11 @@ def _check(request: CompileRequest, target: CompileTarget) -> None:
         raise BadRequest(f"unknown precision {request.precision!r}", cure=f"choose one of {', '.join(PRECISIONS)}")
     for model in request.models:
         check_prefix(model.prefix)
+        if request.precision not in model.precisions:
+            raise BadRequest(
+                f"{model.name} has no {request.precision} form",
+                cure=f"choose one of {', '.join(model.precisions)}; int4 is for language models",
+            )
     generations = [model.name for model in request.models if model.kind == "generation"]
     if len(generations) > 1:
         raise BadRequest(f"an archive has one model that generates text, not {' and '.join(generations)}")

@@ -173,6 +173,14 @@ def _recipes(
                 weights,
                 instrumentation=instrumentation,
                 shared_panels=function.shared_panels,
-                quality=Quality(job.precision, function.name, job.keep_wide, calibration, keep_weights=job.taps),
+                quality=Quality(
+                    job.precision,
+                    function.name,
+                    job.keep_wide,
+                    calibration,
+                    keep_weights=job.taps,
+                    heads=function.heads,
+                    int4_group=model.int4_group,
+                ),
             ),
         )

@@ -32,6 +32,8 @@ class ModelFunction:
     shared_panels: bool = False
     """Whether its products of one row read their weights as products of many rows do. The weights are then stored once
     for both, where another function of the model has the same ones."""
+    heads: tuple[str, ...] = ()
+    """Patterns of layers that have eight bits in an int4 model, such as the one that computes logits."""
 
 
 @dataclass(frozen=True)
@@ -43,3 +45,5 @@ class ModelFunctions:
     calibrate: Callable[[Call], None] | None = None
     """Calls the functions with inputs as they occur in use, from which int8 weights are rounded; None if none are
     known."""
+    int4_group: int = 32
+    """How many inputs share a scale of int4 weights: 32, 64 or 128."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from harness.core.progress import Progress
-from harness.protocol.schema import AnyRecord, Kind, RecordOptions, WorkItem
+from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, WorkItem
 from harness.validate import ItemParity
 from harness.validate.comparison import ComparisonRule
 
@@ -44,6 +44,8 @@ class Compilable:
     """The model's fields of the metadata (docs/metadata.md)."""
     keep_wide: Sequence[str] = ()
     """Patterns of its layers that are stored one precision wider."""
+    precisions: Sequence[Precision] = ("fp32", "fp16", "int8")
+    """The precisions in which it can be compiled."""
 
     @property
     def prefixes(self) -> dict[str, str]:

@@ -63,6 +63,6 @@ def roofs(profile: ProfileSummary) -> dict[str, Roof]:
 
 
 def peak(machine: Machine, precision: Precision) -> float:
-    """Return the operations a second: of the integer dot product if int8 weights use one, else of float32."""
-    integer = machine.flops.get("int8") if precision == "int8" else None
+    """Return the operations a second: of the integer dot product if weights of few bits use one, else of float32."""
+    integer = machine.flops.get("int8") if precision in ("int8", "int4") else None
     return integer if integer is not None else machine.flops["float32"]

@@ -30,9 +30,10 @@ from harness.protocol import v1
 SCHEMA_VERSION: Literal[2] = 2
 
 
-Precision = Literal["fp32", "fp16", "int8"]
-"""float32; weights of 16 bits, with float32 sums or exact ones; int8 weights and activations."""
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+Precision = Literal["fp32", "fp16", "int8", "int4"]
+"""float32; weights of 16 bits, with float32 sums or exact ones; int8 weights and activations; int4 weights in groups of
+32, which only language models have."""
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "int4")
 
 
 class _Schema(BaseModel):

@@ -191,8 +191,9 @@ def _add_own(add: Callable[..., None]) -> None:
         "--precision",
         dest="harness_precision",
         default="fp32",
-        choices=("fp32", "fp16", "int8"),
-        help="of the compiled model: fp32 (default), fp16 weights, or int8 weights and activations",
+        choices=("fp32", "fp16", "int8", "int4"),
+        help="of the compiled model: fp32 (default), fp16 weights, int8 weights and activations, or int4 weights "
+        "(language models only)",
     )
     add(
         "--keep-wide",

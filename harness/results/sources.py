@@ -11,8 +11,8 @@ from harness.results.schema import Git
 def sources() -> Git | None:
     """Return the commit of the checkout that contains the working folder; None outside of one.
 
-    This is the project under test. With an editable install the harness has a checkout of its own, whose commit says
-    nothing about the project's models.
+    This is the project under test. With an editable install the harness has a checkout of its own, whose commit is not
+    that of the project's models.
     """
     folder = Path.cwd()
     state = git_state(folder)

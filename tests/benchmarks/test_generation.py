@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,14 +13,19 @@ from rich.console import Console
 
 from benchmarks import generation
 from benchmarks.environments import _sources
-from benchmarks.generation import LLAMA, OURS, TRANSFORMERS, WORKERS, Measured, Run, agreeing, compare, ratio, status_of
-from benchmarks.workers.language_llama_cpp import converted, gguf_name, interleaved
+from benchmarks.generation import LLAMA, OURS, TRANSFORMERS, WORKERS, compare, status_of
+from benchmarks.generation_runs import TOKEN_BYTES, Measured, Run, agreeing, distance, ratio
+from benchmarks.token_costs import peak_memory, token_bytes
+from benchmarks.workers.language_llama_cpp import converted, gguf_name, interleaved, tensor_type
 from benchmarks.workers.language_serving import answer_to
+from harness.core.cache import Cache
 from harness.core.errors import ExitCode, HarnessError, UsageError
 from harness.models.language.configurations import CONFIGURATIONS
 from harness.models.language.description import describe
 from harness.models.language.ops import _rotated
 from harness.models.language.weights import SeededWeights, weight_shapes
+from harness.models.language.workload import open_language_models
+from harness.models.options import ModelOptions
 
 pytestmark = pytest.mark.programs
 
@@ -33,6 +39,38 @@ def test_a_ratio_is_that_of_one_round() -> None:
     ours = Measured(rounds=[[Run(1, 1), Run(3, 1), Run(1, 1)], [Run(2, 1)]])
     other = Measured(rounds=[[Run(2, 1)], [Run(8, 1)]])
     assert ratio(ours, other, "prefill", 1) == 3.0
+
+
+def test_the_distance_from_reading_is_that_of_a_rounds_own_memory() -> None:
+    one = Measured(facts={TOKEN_BYTES: "50"}, rounds=[[Run(1, 1_000_000_000)], [Run(1, 2_000_000_000)]])
+    assert distance(one, 3, [200.0, 200.0]) == 3.0, "two tokens a second are 100 bytes, and one is 50"
+    assert distance(one, 3, [200.0]) is None
+    assert distance(Measured(rounds=one.rounds), 3, [200.0, 200.0]) is None
+
+
+def test_a_token_reads_all_weights_but_the_embeddings_and_its_cache(cache: Cache) -> None:
+    [model] = open_language_models(["random:tiny-llama"], ModelOptions(precision="int4"), cache, print)
+    table, positions = 256 * 64, 128 + 32
+    assert token_bytes(model, "int4", 10**6) == 10**6 - 2 * table + 2 * (2 * 2 * 32 * positions)
+    assert token_bytes(model, "fp32", 10**6) == 10**6 - 4 * table + 4 * (2 * 2 * 32 * positions)
+
+
+def test_peak_memory_of_a_process() -> None:
+    assert peak_memory(0) is None
+    own = peak_memory(os.getpid())
+    assert own is None or own > 10**6
+
+
+def test_the_weight_of_the_logits_keeps_eight_bits() -> None:
+    names = ["token_embd.weight", "blk.0.attn_q.weight", "output_norm.weight"]
+    axes = [2, 2, 1]
+    found = {precision: [tensor_type(precision, *one) for one in zip(names, axes, strict=True)] for precision in
+             ("fp32", "int8", "int4")}  # fmt: skip
+    assert found == {
+        "fp32": ["F32", "F32", "F32"],
+        "int8": ["Q8_0", "Q8_0", "F32"],
+        "int4": ["Q8_0", "Q4_0", "F32"],
+    }
 
 
 @pytest.mark.parametrize(("tokens", "count"), [([1, 2, 3], 3), ([1, 9, 3], 1), ([], 0), ([1, 2], 2)])
@@ -93,6 +131,7 @@ def test_an_engine_that_fails_is_left_out_of_further_rounds(monkeypatch: pytest.
 
     class Engine:
         def __init__(self, name: str) -> None:
+            self.peak_bytes = 1
             self.name, self.facts, self.left = name, {"version": "1"}, 1 if name == TRANSFORMERS else 9
 
         def round(self, _repeat: int) -> tuple[list[Run], list[int]]:

@@ -22,8 +22,8 @@ from harness.compiler.targets.profiles import Profile
 from harness.protocol.schema import Precision
 
 Float32 = npt.NDArray[np.float32]
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-6, "fp16": 1e-3, "int8": 2e-2}
-"""Of a product's largest result: rounding, a half's 11 bits, int8's error for random weights."""
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-6, "fp16": 1e-3, "int8": 2e-2, "int4": 0.2}
+"""Of a product's largest result: rounding, a half's 11 bits, int8's and int4's error for random weights."""
 
 
 @functools.cache
@@ -99,6 +99,26 @@ def portable_pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
     return sums + low * _byte(wide, 0, lanes, signed=True) + high * _byte(wide, 1, lanes, signed=True)
 
 
+def portable_bytes(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+    """``vpmaddubsw`` in plain arithmetic, both halves of a word of activations times two bytes of weights each."""
+    word = splat(x, lanes)
+    fours = T.reinterpret(f"int32x{lanes}", weights)
+    low, high = (
+        _byte(word, at, lanes, signed=True) * _byte(fours, at, lanes, signed=False)
+        + _byte(word, at + 1, lanes, signed=True) * _byte(fours, at + 1, lanes, signed=False)
+        for at in (0, 2)
+    )
+    both = T.shift_left(high, splat(T.int32(16), lanes)) | T.bitwise_and(low, splat(T.int32(0xFFFF), lanes))
+    return sums + T.reinterpret(f"int16x{2 * lanes}", both)
+
+
+def portable_folded(sums: Any, factor: Any, words: Any, lanes: int) -> Any:
+    """``vpmaddwd`` with one factor for all words, in plain arithmetic."""
+    both = T.reinterpret(f"int32x{lanes}", words)
+    low = T.shift_right(T.shift_left(both, splat(T.int32(16), lanes)), splat(T.int32(16), lanes))
+    return sums + (low + T.shift_right(both, splat(T.int32(16), lanes))) * splat(T.int32(factor), lanes)
+
+
 def rms(x: Float32, gain: Float32, eps: float) -> Float32:
     result: Float32 = x / np.sqrt(np.square(x).mean(-1, keepdims=True) + eps) * gain
     return result
@@ -119,10 +139,21 @@ class ProductCase:
     """A product with random weights: our kernel beside numpy."""
 
     def __init__(
-        self, profile: Profile, precision: Precision, product: Product, leading: tuple[Any, ...], *, wide: bool = False
+        self,
+        profile: Profile,
+        precision: Precision,
+        product: Product,
+        leading: tuple[Any, ...],
+        *,
+        wide: bool = False,
+        shared: bool = False,
+        group: int = 32,
     ) -> None:
         self.product = product
-        kernel, form = product_kernel(profile, precision, product, leading, wide_activations=wide)
+        kernel, form = product_kernel(
+            profile, precision, product, leading, wide_activations=wide, shared=shared, group=group
+        )
+        self.name = kernel.name
         self.one_row = all(extent == 1 for extent in leading)
         self.function = build(kernel)
         depth, width = product.depth, product.width

@@ -23,6 +23,7 @@ from tests.compiler.emulated import Emulator
 from tests.compiler.kernels import ProductCase, built_by, check_product, normal
 from tests.compiler.test_assembly import TARGETS
 from tests.compiler.test_convolutions import SHAPES, WINOGRAD
+from tests.compiler.test_int4 import check_exactly
 from tests.compiler.test_product_kernels import PRODUCTS
 
 pytestmark = [pytest.mark.compiler, pytest.mark.emulator]
@@ -64,6 +65,17 @@ def test_products_of_any_number_of_rows(profile: Profile, precision: Precision, 
         case = ProductCase(profile, precision, PRODUCTS[name], ("rows",))
         for rows in (1, 2, 5, 13):
             check_product(case, rows, precision)
+
+
+@pytest.mark.thorough(keep=["neon-dot"])
+@pytest.mark.parametrize("profile", [NEON, NEON_DOT, NEON_I8MM], ids=lambda profile: profile.name)
+def test_int4_products(profile: Profile, folder: Path) -> None:
+    with emulated(profile, folder):
+        check_exactly(profile)
+        case = ProductCase(profile, "int4", PRODUCTS["all"], ("rows",))
+        for rows in (1, 5, 13):
+            check_product(case, rows, "int4")
+        check_product(ProductCase(profile, "int4", PRODUCTS["all"], (1,)), 1, "int4")
 
 
 @pytest.mark.parametrize("profile", [NEON, NEON_DOT, NEON_I8MM], ids=lambda profile: profile.name)

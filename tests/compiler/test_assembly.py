@@ -78,6 +78,25 @@ def test_the_inner_loop_multiplies_and_stores_nothing(
     assert loop.vector_stores == []
 
 
+@pytest.mark.parametrize(
+    ("profile", "mnemonics"),
+    [
+        (AVX2, ("vpmaddubsw",)),
+        (AVX512, ("vpmaddubsw",)),
+        (AVX512_VNNI, ("vpdpbusd",)),
+        (NEON, ("smlal", "smlal2")),
+        (NEON_DOT, ("sdot",)),
+        (NEON_I8MM, ("sdot",)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_one_row_of_int4_unpacks_nibbles_in_registers(profile: Profile, mnemonics: tuple[str, ...]) -> None:
+    loop = loop_of(profile, "int4", 1, *mnemonics)
+    # A group of 32 inputs of all columns, four products a lane; two inputs on CPUs without dot products.
+    assert loop.count(*mnemonics) >= (2 if profile is NEON else 32 // 4) * profile.columns // profile.lanes, loop
+    assert loop.vector_stores == []
+
+
 def test_an_activation_leaves_the_registers_to_the_sums() -> None:
     """Its constants, kept in registers through the product's loop, would push the sums onto the stack."""
     triple, cpu, _ = TARGETS[AVX2]

@@ -300,8 +300,9 @@ def test_an_unknown_target_lists_the_known() -> None:
     [
         ({"prefix": "1st"}, "'1st'"),
         ({"prefix": "a b"}, "'a b'"),
+        ({"precision": "int4"}, "has no int4 form"),
+        ({"precision": "int3"}, "'int3'"),
         ({"prefix": ""}, "''"),
-        ({"precision": "int4"}, "'int4'"),
     ],
 )
 def test_impossible_requests_name_the_option(

@@ -12,7 +12,16 @@ from harness.compiler.kernels.formats import IntegerFormat
 from harness.compiler.kernels.product import Product, column_order, product_kernel
 from harness.compiler.targets.profiles import AVX2, AVX512, AVX512_VNNI, NEON, NEON_DOT, PROFILES, Profile
 from harness.protocol.schema import PRECISIONS, Precision
-from tests.compiler.kernels import TOLERANCE, ProductCase, check_product, normal, portable_four, portable_pairs
+from tests.compiler.kernels import (
+    TOLERANCE,
+    ProductCase,
+    check_product,
+    normal,
+    portable_bytes,
+    portable_folded,
+    portable_four,
+    portable_pairs,
+)
 
 pytestmark = pytest.mark.compiler
 
@@ -26,21 +35,25 @@ PRODUCTS = {
 }
 
 
+def here_or(own: dot.Instruction, portable: dot.Instruction) -> dot.Instruction:
+    def chosen(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+        return (own if lanes == 8 else portable)(sums, x, weights, lanes)
+
+    return chosen
+
+
 @pytest.fixture(autouse=True)
 def any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instructions of other CPUs in plain arithmetic; ``pairs`` runs as it is where the vectors are this CPU's."""
-    own = dot.INSTRUCTIONS["pairs"]
-
-    def pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
-        return (own if lanes == 8 else portable_pairs)(sums, x, weights, lanes)
-
-    monkeypatch.setitem(dot.INSTRUCTIONS, "pairs", pairs)
+    """Instructions of other CPUs in plain arithmetic; AVX2's run as they are where the vectors are this CPU's."""
     monkeypatch.setitem(dot.INSTRUCTIONS, "vnni", portable_four(signed=False))
+    monkeypatch.setitem(dot.INSTRUCTIONS, "vnni-nibbles", portable_four(signed=True))
+    for name, portable in (("pairs", portable_pairs), ("bytes", portable_bytes), ("folded", portable_folded)):
+        monkeypatch.setitem(dot.INSTRUCTIONS, name, here_or(dot.INSTRUCTIONS[name], portable))
     monkeypatch.setitem(dot.INSTRUCTIONS, "sdot", portable_four(signed=True))
 
 
 @pytest.mark.parametrize("name", sorted(PRODUCTS))
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4"])
 def test_any_number_of_rows(precision: Precision, name: str) -> None:
     case = ProductCase(AVX2, precision, PRODUCTS[name], ("rows",))
     for rows in ROWS:
@@ -48,13 +61,13 @@ def test_any_number_of_rows(precision: Precision, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(PRODUCTS))
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int4"])
 def test_one_row(precision: Precision, name: str) -> None:
     check_product(ProductCase(AVX2, precision, PRODUCTS[name], (1,)), 1, precision)
 
 
 @pytest.mark.parametrize("profile", [AVX512, AVX512_VNNI, NEON, NEON_DOT], ids=lambda p: p.name)
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
 def test_every_instruction_sets_tiles(profile: Profile, precision: Precision) -> None:
     """Tile sizes and packed layouts of other instruction sets, computed by this CPU."""
     for rows in (1, 3, 17):
@@ -117,7 +130,7 @@ def test_weights_of_two_bytes_lose_less_than_float16(rows: int) -> None:
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_packing_places_every_column_once_and_fills_with_zeros(profile: Profile, product: Product) -> None:
-    for precision in PRECISIONS:
+    for precision in (one for one in PRECISIONS if one != "int4"):
         _, form = product_kernel(profile, precision, product, ("rows",))
         order = column_order(product, form)
         assert len(order) % form.columns == 0

@@ -18,8 +18,9 @@ from harness.protocol.schema import PRECISIONS
 pytestmark = pytest.mark.compiler
 
 DEPTH, WIDTH = 37, 50
-STEPS = {"fp32": np.inf, "fp16": 1024.0, "int8": 127.0}
-"""How many steps the largest weight has; two bytes have more than float16."""
+STEPS = {"fp32": np.inf, "fp16": 1024.0, "int8": 127.0, "int4": 4.0}
+"""How many steps the largest weight has; two bytes have more than float16. int4 lacks the step opposite of its largest,
+so that one whole step can be lost."""
 
 
 def forms() -> Iterator[tuple[str, Format]]:

@@ -188,7 +188,7 @@ def missing_last_tile(patch: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None
         panels = product.panel_count(what, form) - 1
 
         def emit(buffers: Buffers) -> None:
-            product._Emitter(profile, what, form, panels, buffers).emit(product.is_one_row(leading))
+            product._Emitter(profile, what, form, panels, buffers, cut=False).emit(product.is_one_row(leading))
 
         return _changed(kernel, emit), form
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from harness.compiler import CompileRequest, compile_models
+from harness.compiler.kernels.groups import grouped
 from harness.compiler.observe.provenance import read_provenance
 from harness.core.cache import Cache
 from harness.devices import HostDevice
+from harness.models.language.loading import transformers_model
+from harness.models.language.weights import opened_weights
 from harness.models.language.workload import LanguageModel, open_language_models
 from harness.models.options import ModelOptions
 from harness.native import Runner, build_runner
@@ -218,11 +223,34 @@ def test_tokens_that_cannot_be_fed(
     assert reason in str(result.reason)
 
 
-@pytest.mark.thorough
-def test_a_lossy_model_is_compared_at_every_step(user_cache: Cache, tmp_path: Path) -> None:
-    model = opened("tiny-qwen3", user_cache, "int8")
-    runner = built(model, user_cache, "int8")
-    assert runner.archive.metadata.precision == "int8"
+def with_int4_weights(model: LanguageModel) -> Any:
+    """transformers' own model, in float32, with the layers' weights as they are rounded to int4."""
+    weights = opened_weights(model.decoder, {"seed": model.weights["seed"]})
+    found = transformers_model(model.config, weights)
+    with torch.no_grad():
+        for layer in found.model.layers.modules():
+            if isinstance(layer, torch.nn.Linear):
+                nibbles, scales = grouped(np.ascontiguousarray(layer.weight.numpy().T), 32)
+                rounded = (nibbles.astype(np.float32) - 8) * np.repeat(scales.astype(np.float32), 32, axis=0)
+                layer.weight.copy_(torch.from_numpy(rounded.T.copy()))
+    return found
+
+
+def mean_log_probability(model: Any, prompt: Sequence[int], tokens: Sequence[int]) -> float:
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*prompt, *tokens]])).logits[0, len(prompt) - 1 : -1]
+        found = torch.log_softmax(logits, -1)[range(len(tokens)), list(tokens)]
+    return float(found.mean())
+
+
+@pytest.mark.thorough(keep=["int4*"])
+@pytest.mark.parametrize(("precision", "equal", "apart"), [("int8", 0.8, 0.1), ("int4", 0.5, 0.3)])
+def test_a_lossy_model_is_compared_at_every_step(
+    user_cache: Cache, tmp_path: Path, precision: Precision, equal: float, apart: float
+) -> None:
+    model = opened("tiny-qwen3", user_cache, precision)
+    runner = built(model, user_cache, precision)
+    assert runner.archive.metadata.precision == precision
     answers = model.expected(quiet).answers
     asked = order(model, runner, items=model.compared_items(answers), repetitions=0)
     records = HostDevice(lock_folder=tmp_path).run(runner.path, asked, deadline=120).require_complete().records
@@ -232,13 +260,20 @@ def test_a_lossy_model_is_compared_at_every_step(user_cache: Cache, tmp_path: Pa
     summary = parity_summary([ParityLine(**line.model_dump()) for line in lines])
     assert summary.tokens == 192
     assert summary.tokens_equal is not None
-    assert 0.8 * 192 < summary.tokens_equal < 192, "int8 differs somewhere, and goes on behind it"
+    assert equal * 192 < summary.tokens_equal < 192, "it differs somewhere, and goes on behind it"
     assert summary.perplexity is not None
     assert summary.expected_perplexity is not None
-    assert summary.perplexity == pytest.approx(summary.expected_perplexity, rel=0.1)
+    assert summary.perplexity == pytest.approx(summary.expected_perplexity, rel=apart)
     assert summary.perplexity != summary.expected_perplexity
     assert summary.kl is not None
-    assert 1e-6 < summary.kl < 0.05
+    assert 1e-6 < summary.kl < (0.5 if precision == "int4" else 0.05)
+    if precision == "int4":
+        lossy = with_int4_weights(model)
+        for line in lines:
+            prompt, tokens = model.prompts[line.item], answers[line.item].token_ids
+            rounded = mean_log_probability(lossy, prompt, tokens)
+            assert line.log_probability == pytest.approx(rounded, abs=0.01)
+            assert line.expected_log_probability != pytest.approx(rounded, abs=0.001)
     # Decoded freely, the same model parts from PyTorch's text, and what is behind is not comparable.
     free = order(model, runner, items=list(model.items), repetitions=1, probe=None)
     records = HostDevice(lock_folder=tmp_path).run(runner.path, free, deadline=120).require_complete().records

@@ -21,7 +21,7 @@ from harness.models.kinds import open_workloads
 from harness.models.language import reference
 from harness.models.language.description import UnknownPart
 from harness.models.language.reference import GeneratedItem
-from harness.models.language.workload import Generated, LanguageModel, identifier
+from harness.models.language.workload import Generated, LanguageModel, identifier, open_language_models
 from harness.models.options import ModelOptions
 from harness.models.ways import WAYS
 from harness.protocol.schema import LanguageWorkload, Phase, Precision, Probe, RecordOptions, Sample, WorkOrder
@@ -106,11 +106,25 @@ def test_names_can_begin_symbols(name: str, found: str) -> None:
     assert identifier(name) == found
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("fp16", 0.02), ("int8", 0.25)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("fp16", 0.02), ("int8", 0.25), ("int4", 1.5)])
 def test_lossy_weights_have_wider_ties(cache: Cache, precision: Precision, tolerance: float) -> None:
     [found] = opened(cache, "random:tiny-llama", precision=precision)
     assert found.tolerance == tolerance
     assert found.compare_as == f"tokens, ties within {tolerance:g}"
+
+
+def test_the_groups_of_int4_are_a_part_of_the_archives_identity(cache: Cache) -> None:
+    found = {}
+    for group in ("32", "64"):
+        options = ModelOptions(precision="int4", own={"int4_group": group})
+        [model] = open_language_models(["random:tiny-llama"], options, cache, quiet)
+        compilable = model.compilable("")
+        assert compilable.request["int4_group"] == int(group)
+        assert "int4" in compilable.precisions
+        found[group] = compilable.identity
+    assert found["32"] != found["64"]
+    with pytest.raises(UsageError, match="--int4-group is '48'"):
+        open_language_models(["random:tiny-llama"], ModelOptions(own={"int4_group": "48"}), cache, quiet)
 
 
 def sample(**change: Any) -> Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.compiler.kernels.formats import FloatFormat, Format, IntegerFormat
+from harness.compiler.kernels.groups import GROUP, GroupFormat, GroupRow
 from harness.compiler.kernels.limbs import LimbFormat
 from harness.compiler.kernels.matrices import MatrixFormat
 from harness.compiler.targets.profiles import Profile
@@ -10,14 +11,22 @@ from harness.protocol.schema import Precision
 
 
 def format_for(
-    precision: Precision, profile: Profile, *, one_row: bool, wide: bool = False, shared: bool = False
+    precision: Precision,
+    profile: Profile,
+    *,
+    one_row: bool,
+    wide: bool = False,
+    shared: bool = False,
+    group: int = GROUP,
 ) -> Format:
     """Return the format of a product.
 
     One row's activations keep 15 bits, because reading the weights takes all its time; with ``wide`` those of many rows
     do, too. ``shared`` gives one row the panels of many, whose weights it then shares where the instruction set
-    multiplies both alike.
+    multiplies both alike. int4 always does, and its many rows never keep 15 bits; ``group`` inputs have one scale.
     """
+    if precision == "int4":
+        return _int4(profile, one_row, group)
     form = _format(
         precision, profile, one_row, wide, profile.vector_columns if one_row and not shared else profile.columns
     )
@@ -42,3 +51,9 @@ def _format(precision: Precision, profile: Profile, one_row: bool, wide: bool, c
         return MatrixFormat(profile, 2 * profile.lanes, 1, profile.half_rows)
     limbs = 2 if (one_row or wide) and kind in ("vnni", "sdot") else 1
     return IntegerFormat(kind, profile, columns, limbs)
+
+
+def _int4(profile: Profile, one_row: bool, group: int) -> Format:
+    if not one_row:
+        return GroupFormat(profile.integer_rows, profile, group)
+    return GroupRow(profile.integer, profile, group)

@@ -33,6 +33,26 @@ def vnni(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
     return T.call_llvm_pure_intrin(f"int32x{lanes}", name, sums, four, weights)
 
 
+def vnni_nibbles(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+    """Return four byte products a lane, weights from 0 on and activations signed."""
+    four = T.reinterpret(f"int8x{4 * lanes}", spread(x, lanes))
+    name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
+    return T.call_llvm_pure_intrin(f"int32x{lanes}", name, sums, weights, four)
+
+
+def bytes_pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+    """Return two byte products for each int16 sum, two sums a lane. Weights count from 0 on, activations are signed."""
+    four = T.reinterpret(f"int8x{4 * lanes}", spread(x, lanes))
+    name = {8: "llvm.x86.avx2.pmadd.ub.sw", 16: "llvm.x86.avx512.pmaddubs.w.512"}[lanes]
+    return sums + T.call_llvm_pure_intrin(f"int16x{2 * lanes}", name, weights, four)
+
+
+def folded(sums: Any, factor: Any, words: Any, lanes: int) -> Any:
+    """Add ``factor`` times both int16 words of each lane to int32 sums."""
+    name = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}[lanes]
+    return sums + T.call_llvm_pure_intrin(f"int32x{lanes}", name, words, splat(T.int16(factor), 2 * lanes))
+
+
 def sdot(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
     """Return four signed byte products a lane (Armv8.2 dot product)."""
     four = T.reinterpret(f"int8x{4 * lanes}", spread(x, lanes))
@@ -53,6 +73,9 @@ def smmla(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
 INSTRUCTIONS: dict[str, Instruction] = {
     "pairs": pairs,
     "vnni": vnni,
+    "vnni-nibbles": vnni_nibbles,
+    "bytes": bytes_pairs,
+    "folded": folded,
     "sdot": sdot,
     "widening": widening,
     "smmla": smmla,

@@ -42,6 +42,8 @@ class Activations:
 
     data: Any
     scales: Any = None
+    starts: Any = None
+    """What int32 sums of int4 weights begin with, by group. Then ``scales`` are by group, too."""
 
 
 class Format(ABC):
@@ -58,6 +60,9 @@ class Format(ABC):
     prefetches = False
     """True if the next panel is fetched ahead: for many rows of floats. One row reads at the memory's speed anyway, and
     int8's loops are limited by instructions, not by bytes."""
+
+    opens = False
+    """True if :meth:`opened` writes a panel into memory of its own."""
 
     def __init__(self, name: str, profile: Profile, columns: int) -> None:
         self.name, self.lanes, self.columns = name, profile.lanes, columns
@@ -82,6 +87,10 @@ class Format(ABC):
     @abstractmethod
     def prepare(self, x: Any, rows: Any, depth: int) -> Activations:
         """Emit the conversion of float32 rows ``x`` [rows, K] to activations."""
+
+    def opened(self, weights: Buffers, panel: Any, depth: int) -> tuple[Buffers, Any]:
+        """Emit what makes a panel ready for many tiles; return the buffers that they read, and its number in them."""
+        return weights, panel
 
     @abstractmethod
     def tile(self, activations: Activations, first: Any, rows: int, weights: Buffers, panel: Any, depth: int) -> Tile:

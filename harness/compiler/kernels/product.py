@@ -19,6 +19,7 @@ from harness.compiler.kernels import vector
 from harness.compiler.kernels.choice import format_for
 from harness.compiler.kernels.cost import reading_all, rows
 from harness.compiler.kernels.formats import Activations, Array, Format
+from harness.compiler.kernels.groups import GROUP
 from harness.compiler.kernels.kernel import Buffers, Dim, Kernel, Param
 from harness.compiler.kernels.norm import Norm, norm_params, normalise, shape_name
 from harness.compiler.kernels.parallel import estimated, is_worth, rounds
@@ -26,6 +27,10 @@ from harness.compiler.kernels.scratch import scratch
 from harness.compiler.kernels.vector import ACTIVATIONS, F32, load, quotient, store
 from harness.compiler.targets.profiles import Profile
 from harness.protocol.schema import Precision
+
+LEAST_WEIGHTS = 1 << 18
+"""The weights from which on threads share the product of one row. Reading them takes ten times what it costs to hand
+work over."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +114,17 @@ def product_kernel(
     *,
     wide_activations: bool = False,
     shared: bool = False,
+    group: int = GROUP,
 ) -> tuple[Kernel, Format]:
     """Return the kernel and its format.
 
     The kernel maps (x [..., K], residual [..., outputs] if any, gain and shift of a norm, weight arrays) to y [...,
     outputs]. ``leading`` are the extents before the last axis; if all are 1, the one-row template is taken. ``shared``
-    is that of :func:`format_for`.
+    and ``group`` are those of :func:`format_for`; ``shared`` also lets threads share one row's product with a large
+    weight.
     """
     one_row = is_one_row(leading)
-    form = format_for(precision, profile, one_row=one_row, wide=wide_activations, shared=shared)
+    form = format_for(precision, profile, one_row=one_row, wide=wide_activations, shared=shared, group=group)
     panels = panel_count(product, form)
     params = [Param("x", (*leading, product.depth))]
     if product.residual:
@@ -130,16 +137,20 @@ def product_kernel(
     params.append(Param("y", (*leading, product.outputs), role="output"))
 
     def emit(buffers: Buffers) -> None:
-        _Emitter(profile, product, form, panels, buffers).emit(one_row)
+        _Emitter(profile, product, form, panels, buffers, cut).emit(one_row)
 
-    name = f"{product.label}_{shape_name(leading)}_{form.name}"
+    cut = one_row and shared and product.depth * product.width >= LEAST_WEIGHTS
+    name = f"{product.label}_{shape_name(leading)}_{form.name}" + ("_cut" if cut else "")
     flops = 2 * product.depth * product.width
     return Kernel(name, tuple(params), emit, reading_all(lambda buffers: flops * rows(buffers["x"]))), form
 
 
 class _Emitter:
-    def __init__(self, profile: Profile, product: Product, form: Format, panels: int, buffers: Buffers) -> None:
+    def __init__(
+        self, profile: Profile, product: Product, form: Format, panels: int, buffers: Buffers, cut: bool
+    ) -> None:
         self.profile, self.product, self.form, self.panels, self.buffers = profile, product, form, panels, buffers
+        self.cut = cut
         self.lanes = profile.lanes
         self.per_panel = outputs_of_panel(product, form)
         self.rows = vector.rows_of(buffers["x"])
@@ -150,18 +161,27 @@ class _Emitter:
         activations = self._activations()
         spilled = scratch((self.rows, self.panels * self.form.columns)) if self.spills else None
         if one_row:
-            with T.serial(self.panels) as panel:
-                self._tile(activations, 0, 1, panel, spilled)
-            if spilled is not None:
-                with T.serial(self.panels) as panel:
-                    self._store_spilled(spilled, 0, panel)
+            self._one_row(activations, spilled)
             return
         cycles = estimated(self.rows, self.product.depth, self.product.width) / (2 * self.lanes)
-        with rounds(self.panels, worth=is_worth(cycles)) as panel:
+        with rounds(self.panels, worth=is_worth(cycles), apart=self.form.opens) as panel:
             self._tiles(activations, panel, spilled)
             if spilled is not None:
                 with T.serial(self.rows) as row:
                     self._store_spilled(spilled, row, panel)
+
+    def _one_row(self, activations: Activations, spilled: Any) -> None:
+        if not self.cut:
+            with T.serial(self.panels) as panel:
+                self._tile(activations, 0, 1, panel, spilled, (self.buffers, panel))
+            if spilled is not None:
+                with T.serial(self.panels) as panel:
+                    self._store_spilled(spilled, 0, panel)
+            return
+        with rounds(self.panels) as panel:
+            self._tile(activations, 0, 1, panel, spilled, (self.buffers, panel))
+            if spilled is not None:
+                self._store_spilled(spilled, 0, panel)
 
     @property
     def spills(self) -> bool:
@@ -182,8 +202,10 @@ class _Emitter:
             x = normed
         return self.form.prepare(x, self.rows, depth)
 
-    def _tile(self, activations: Activations, first: Any, rows: int, panel: Any, spilled: Any) -> None:
-        tile = self.form.tile(activations, first, rows, self.buffers, panel, self.product.depth)
+    def _tile(
+        self, activations: Activations, first: Any, rows: int, panel: Any, spilled: Any, opened: tuple[Buffers, Any]
+    ) -> None:
+        tile = self.form.tile(activations, first, rows, *opened, self.product.depth)
         for offset, vectors in enumerate(tile):
             # If rows are multiplied in pairs, the last pair's second row may not exist.
             if offset % self.form.row_unit:
@@ -206,12 +228,13 @@ class _Emitter:
         units = quotient(self.rows + (unit - 1), unit)
         count = quotient(units + (most - 1), most)
         heights = _heights(units, count) if isinstance(units, int) else range(1, most + 1)
+        opened = self.form.opened(self.buffers, panel, self.product.depth)
         with T.serial(count) as tile:
             first = T.bind(T.Cast("int32", quotient(tile * units, count)))
             height = T.bind(T.Cast("int32", quotient((tile + 1) * units, count)) - first)
             for candidate in heights:
                 with vector.when(height == candidate):
-                    self._tile(activations, first * unit, candidate * unit, panel, spilled)
+                    self._tile(activations, first * unit, candidate * unit, panel, spilled, opened)
 
     def _store_spilled(self, spilled: Any, row: Any, panel: Any) -> None:
         def read(column: Any, lanes: int) -> Any:

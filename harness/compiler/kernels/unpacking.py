@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.compiler.kernels.formats import LIMB, Array, Format, IntegerFormat
+from harness.compiler.kernels.groups import GroupFormat
 from harness.compiler.kernels.product import Product, column_order
 from harness.compiler.kernels.rounding import LayerInputs
 
@@ -25,6 +26,8 @@ def unpack_product(product: Product, arrays: Sequence[Array], form: Format) -> F
 def unpacked(form: Format, arrays: Sequence[Array]) -> Floats:
     """Return the padded weight that the arrays of :meth:`Format.pack` stand for."""
     weight = arrays[0]
+    if isinstance(form, GroupFormat):
+        return form.read(weight)
     panels, words = weight.shape[:2]
     if not isinstance(form, IntegerFormat):
         return weight.transpose(1, 0, 2).reshape(words, -1).astype(np.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import tvm
 from torch import fx
@@ -34,6 +34,9 @@ class FusedOperator(ABC):
 
     Its docstring names the arguments of a call, in their order.
     """
+
+    takes_int4: ClassVar[bool] = False
+    """Whether its weights can have four bits; otherwise they have eight in an int4 model."""
 
     @classmethod
     def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
@@ -123,6 +126,9 @@ class Lowering(Protocol):
 
     shared_panels: bool
     """Whether products of one row read the panels of many, because another function has the same weights."""
+
+    int4_group: int
+    """How many inputs share a scale of int4 weights."""
 
     def rounded(self, weight: Array) -> Array:
         """Return a weight [K, N] whose int8 rounding fits the operator's usual inputs, if they are known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tvm import relax
@@ -24,6 +24,8 @@ ACTIVATION_OPS = {
 @dataclass(frozen=True)
 class ProductOp(FusedOperator):
     """Arguments: x, residual (if any), gain and shift (of a norm), weight [K, N], bias [N] (if any)."""
+
+    takes_int4: ClassVar[bool] = True
 
     product: Product
 
@@ -47,6 +49,7 @@ class ProductOp(FusedOperator):
             leading,
             wide_activations=lowering.wide_activations,
             shared=lowering.shared_panels,
+            group=lowering.int4_group,
         )
         activations = 2 if product.residual else 1
         norms = {None: 0, "rms": 1, "layer": 2}[product.norm]

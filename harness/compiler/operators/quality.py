@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from harness.compiler.kernels.formats import Array
+from harness.compiler.kernels.groups import GROUP
 from harness.compiler.kernels.rounding import Calibration
 from harness.compiler.observe.provenance import LayerError, Operator
 from harness.protocol.schema import Precision
 
-WIDER: dict[Precision, Precision] = {"int8": "fp16", "fp16": "fp32", "fp32": "fp32"}
+WIDER: dict[Precision, Precision] = {"int4": "int8", "int8": "fp16", "fp16": "fp32", "fp32": "fp32"}
 
 
 def layer_names(function: str, layer: Operator) -> list[str]:
@@ -54,10 +55,20 @@ class Quality:
     """Filled with the products whose weights have fewer bits than float32."""
     keep_weights: bool = False
     """Whether ``stored`` has their numbers, too."""
+    heads: Sequence[str] = ()
+    """Patterns of layers that have eight bits where all others have four."""
+    int4_group: int = GROUP
+    """How many inputs share a scale of int4 weights."""
 
     def of(self, layers: Sequence[Operator]) -> Precision:
         """Return the precision of a fused operator that computes these layers."""
         names = [name for layer in layers for name in layer_names(self.function, layer)]
-        found = {pattern for pattern in self.keep_wide if any(fnmatchcase(name, pattern) for name in names)}
+        found = {pattern for pattern in self.keep_wide if _matches(pattern, names)}
         self.used |= found
-        return WIDER[self.precision] if found else self.precision
+        head = self.precision == "int4" and any(_matches(pattern, names) for pattern in self.heads)
+        own: Precision = "int8" if head else self.precision
+        return WIDER[own] if found else own
+
+
+def _matches(pattern: str, names: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names)

@@ -38,7 +38,7 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
         shared_panels: bool,
     ) -> None:
         super().__init__()
-        self.shared_panels = shared_panels
+        self.shared_panels, self.int4_group = shared_panels, quality.int4_group
         self.module, self.profile, self.quality, self.ops, self.table = module, profile, quality, ops, table
         self.precision, self.wide_activations = quality.precision, False
         self._inputs: LayerInputs | None = None
@@ -52,6 +52,8 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
         op, args = found
         layers = self._layers = self.ops.layers(call)
         self.precision = self.quality.of(layers)
+        if self.precision == "int4" and not op.takes_int4:
+            self.precision = "int8"
         self._inputs = self.quality.calibration.of(one.name for one in layers) if self.precision == "int8" else None
         self.wide_activations = self._inputs is not None and self._inputs.crest > WIDE_CREST
         return op.lower(args, call, self)

@@ -53,6 +53,7 @@ def load(request: Mapping[str, Any], precision: Precision, progress: Progress) -
                 results=(0, None, 2),
                 # The prefill has the same layers.
                 shared_panels=True,
+                heads=("head",),
             ),
         ),
         metadata={
@@ -60,4 +61,5 @@ def load(request: Mapping[str, Any], precision: Precision, progress: Progress) -
             "cache_shape": shape,
             "cache_dtype": str(cache_dtype).removeprefix("torch."),
         },
+        int4_group=request["int4_group"],
     )

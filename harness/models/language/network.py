@@ -189,6 +189,17 @@ class Prefill(nn.Module):
         return last.attend(x, self.inner.rotation, position, cache)[1]
 
 
+class Head(nn.Module):
+    """Compute the logits with a weight [V, width] that may be the embedding's own parameter."""
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+
 class Step(nn.Module):
     """Decode one token: ``token_ids`` int32[1] at ``position`` to the next one, the logits [1, V] and the cache."""
 
@@ -198,14 +209,15 @@ class Step(nn.Module):
         decoder = blocks.decoder
         self.norm = Norm(decoder, weights, "transformer.ln_f" if decoder.family == "gpt2" else "model.norm")
         shape = (decoder.vocab_size, decoder.width)
-        head = blocks.table if decoder.tied else nn.Parameter(weights.take("lm_head.weight", shape), False)
-        self.head = head
+        self.head = Head(
+            blocks.table if decoder.tied else nn.Parameter(weights.take("lm_head.weight", shape), requires_grad=False)
+        )
 
     def forward(self, token_ids: Tensor, position: Tensor, cache: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = self.inner.embedded(token_ids, position)
         for block in self.inner.blocks:
             x, cache = block(x, self.inner.rotation, position, cache)
-        logits = F.linear(self.norm(x), self.head)
+        logits = self.head(self.norm(x))
         return logits.argmax(-1).to(torch.int32), logits, cache
 
 

@@ -25,9 +25,9 @@ from harness.models.language.reference import GeneratedItem, reference_outputs
 from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
 from harness.models.language.texts import FILE as TOKENIZER
 from harness.models.language.texts import Codec
-from harness.models.options import ModelOptions
+from harness.models.options import ModelOption, ModelOptions
 from harness.models.workload import Compilable, Expected, TimedModel
-from harness.protocol.schema import AnyRecord, Kind, Precision, RecordOptions, Sample, Tensors, WorkItem
+from harness.protocol.schema import PRECISIONS, AnyRecord, Kind, Precision, RecordOptions, Sample, Tensors, WorkItem
 from harness.protocol.tensors import encode
 from harness.validate import Decoded, ItemParity, answerless, compare_forced, decodings
 
@@ -42,8 +42,15 @@ CACHE_BLOCK = 16
 """Caches contain whole blocks of this many positions, so that every instruction set's vectors divide them."""
 TEXT_BLOCK = 128
 """The same for prompts that are texts. Coarser, so that a model need not be compiled again for most changes of them."""
-LOSSY_TIES: Mapping[Precision, float] = {"fp32": 0.0, "fp16": 0.02, "int8": 0.25}
+LOSSY_TIES: Mapping[Precision, float] = {"fp32": 0.0, "fp16": 0.02, "int8": 0.25, "int4": 1.5}
 """The top-2 margin of logits up to which another token of a lossy model is a tie (``docs/generation.md``)."""
+INT4_GROUP = ModelOption(
+    "--int4-group",
+    "inputs that share a scale of int4 weights (32)",
+    metavar="N",
+    default="32",
+    choices=("32", "64", "128"),
+)
 GRAPH = ("network.py", "ops.py", "functions.py", "loading.py", "weights.py", "description.py")
 """The sources of the compiled graph."""
 
@@ -82,6 +89,7 @@ class LanguageModel(GreedyWorkload):
         self.tolerance = max(options.tolerance, LOSSY_TIES[options.precision])
         self.forced = options.precision != "fp32"
         self.tokens = min(MOST_TOKENS, MAX_OUTPUT_LEN.of(options.own))
+        self.int4_group = int(INT4_GROUP.of(options.own))
         prompts = self._prompts(PROMPTS.of(options.own))
         self.prompts, self.items_source = prompts.tokens, prompts.source
         if not self.prompts:
@@ -119,9 +127,10 @@ class LanguageModel(GreedyWorkload):
             prefix=f"{self.name}_",
             functions=FUNCTIONS,
             load="harness.models.language.functions:load",
-            request={**self._model, "sizes": sizes},
+            request={**self._model, "sizes": sizes, "int4_group": self.int4_group},
             identity={
                 "weights": self.weights_sha256,
+                "int4_group": self.int4_group,
                 "sources": hash_sources([here / name for name in GRAPH], here),
             },
             metadata={
@@ -130,6 +139,7 @@ class LanguageModel(GreedyWorkload):
                 "weights_sha256": self.weights_sha256,
                 **({"stop_tokens": list(self.stops)} if self.stops else {}),
             },
+            precisions=PRECISIONS,
         )
 
     @property
@@ -284,4 +294,6 @@ def identifier(name: str) -> str:
     return found if found and not found[0].isdigit() else f"model_{found}"
 
 
-KIND = WorkloadKind("language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN, PROMPTS))
+KIND = WorkloadKind(
+    "language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN, PROMPTS, INT4_GROUP)
+)
