@@ -62,8 +62,12 @@ class SleepingPhone(HostDevice):
         deadline: float = DEFAULT_DEADLINE,
         on_record: OnRecord | None = None,
     ) -> RunResult:
+        began = time.monotonic()
         time.sleep(self._seconds)
-        return RunResult(order.order_id, (), complete=False, reason="slept", wall_seconds=self._seconds)
+        observed = {"began": began}  # by a clock that all processes of this machine share
+        return RunResult(
+            order.order_id, (), complete=False, reason="slept", wall_seconds=self._seconds, observed=observed
+        )
 
 
 def offer(scheduler: str, folder: str, host: str, phones: int, seconds: float) -> None:
@@ -110,10 +114,15 @@ class Figures:
     beyond_median: float
     """What an order takes beyond its phone's time: its lease, its files, its result."""
     beyond_p95: float
+    dispatch_median: float
+    """The part of it until the phone begins."""
+    dispatch_p95: float
     scheduler_megabytes: float
     scheduler_cpu_seconds: float
     agents_cpu_seconds: float
     client_cpu_seconds: float
+    load_before: float
+    """The machine's load average of one minute, before the lab starts."""
     failed: int
 
 
@@ -130,6 +139,7 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
     from harness.lab.client import Lab
     from harness.lab.device import LabDevice
 
+    load = os.getloadavg()[0]
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -161,15 +171,17 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
         store, bound = FileStore(f"file://{folder}/store"), set[str]()
         devices = [LabDevice(lab, card, store, bound=bound) for card in lab.cards()]
         beyond: list[float] = []
+        dispatch: list[float] = []
         failed: list[str] = []
 
         def work(device: LabDevice, numbers: range) -> None:
             for number in numbers:
                 began = time.monotonic()
-                reason = device.run(runner, order(number)).reason
+                result = device.run(runner, order(number))
                 beyond.append(time.monotonic() - began - seconds)
-                if reason != "slept":
-                    failed.append(str(reason))
+                dispatch.append(result.observed.get("began", began) - began)
+                if result.reason != "slept":
+                    failed.append(str(result.reason))
 
         count = orders // len(devices)
         clients = [
@@ -197,10 +209,13 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
             share_of_ideal=ideal / wall,
             beyond_median=statistics.median(beyond),
             beyond_p95=statistics.quantiles(beyond, n=20)[-1],
+            dispatch_median=statistics.median(dispatch),
+            dispatch_p95=statistics.quantiles(dispatch, n=20)[-1],
             scheduler_megabytes=memory,
             scheduler_cpu_seconds=used[0],
             agents_cpu_seconds=sum(used[1:-1]),
             client_cpu_seconds=used[-1],
+            load_before=load,
             failed=len(failed),
         )
     finally:

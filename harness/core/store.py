@@ -130,10 +130,18 @@ class FileStore:
                 digest.update(chunk)
                 stream.write(chunk)
             if digest.hexdigest() != sha256:
-                raise StoreDamaged(
-                    f"the file {sha256[:12]} of the store has other contents than its name promises",
-                    cure=f"remove {FOLDER}/{sha256[:2]}/{sha256} from the store, and find out who changed it",
-                )
+                raise _other_contents(sha256)
+
+    def fetch_bytes(self, sha256: str, most: int) -> bytes:
+        """Return the contents of the file of that hash, which has at most so many bytes."""
+        if not _SHA256.fullmatch(sha256):
+            raise StoreFailed(f"{quoted(sha256)} is no hash of a file")
+        found = self.read(_key(sha256), most)
+        if found is None:
+            raise StoreDamaged(f"the store {self.url} has no file {sha256[:12]}")
+        if hashlib.sha256(found).hexdigest() != sha256:
+            raise _other_contents(sha256)
+        return found
 
     def read(self, name: str, most: int) -> bytes | None:
         """Return a named object of at most so many bytes, None if there is none; raises StoreDamaged, StoreFailed."""
@@ -196,6 +204,13 @@ class FileStore:
 
 def _key(sha256: str) -> str:
     return f"{FOLDER}/{sha256[:2]}/{sha256}"
+
+
+def _other_contents(sha256: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"the file {sha256[:12]} of the store has other contents than its name promises",
+        cure=f"remove {_key(sha256)} from the store, and find out who changed it",
+    )
 
 
 def short(error: Exception) -> str:

@@ -36,7 +36,15 @@ def request_of(order: CompileOrder, model: str, cache: Cache, progress: Notify) 
     options = ModelOptions(models=(model,), own={key: value for key, value in order.own.items() if key in offered})
     variant = "cache" if order.kv_cache else "cacheless"
     found = [one.compilable(variant) for one in open_workloads(options, cache=cache, progress=progress)]
-    return CompileRequest(found, order.target, order.mcpu, order.precision, keep_wide=tuple(order.keep_wide))
+    return CompileRequest(
+        found,
+        order.target,
+        order.mcpu,
+        order.precision,
+        profile=order.profile,
+        taps=order.taps,
+        keep_wide=tuple(order.keep_wide),
+    )
 
 
 class Builder:

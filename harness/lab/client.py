@@ -20,16 +20,26 @@ from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
+from harness.core.text import shown_line
 from harness.lab import tasks
-from harness.lab.errors import LabUnreachable
+from harness.lab.errors import LabUnreachable, TokenRefused
 from harness.lab.security import Certificates, check_address, security
-from harness.lab.wire import BuilderCard, Card, builder_of, card_of
+from harness.lab.wire import ASK, BuilderCard, Card, builder_of, card_of
 
 CONNECT_SECONDS = 15.0
 ASK_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 _T = TypeVar("_T")
-_TROUBLE = (OSError, asyncio.TimeoutError, CommClosedError, ClosedClientError, RuntimeError, ValueError, KeyError)
+_TROUBLE = (
+    OSError,
+    asyncio.TimeoutError,
+    CommClosedError,
+    ClosedClientError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+)
 """What a call through a scheduler raises that is killed, or whose worker is."""
 
 
@@ -67,7 +77,8 @@ class Submitted:
 class Lab:
     """Speak to one lab; raises LabMisuse for a wrong address and LabUnreachable if nobody answers there."""
 
-    def __init__(self, address: str, certificates: Certificates | None) -> None:
+    def __init__(self, address: str, certificates: Certificates | None, token: str = "") -> None:
+        self._token = token
         self.address = check_address(address, certificates)
         self._security = security(certificates)
         self._client: Client | None = None
@@ -107,17 +118,21 @@ class Lab:
             raise LabUnreachable(f"the scheduler at {self.address} does not answer: {silence}") from silence
         return [found[name] for name in sorted(found)]
 
-    def ask(self, phone: str, function: Callable[..., Awaitable[Any]], *arguments: Any, wait: float = 0.0) -> Any:
-        """Call a function of :mod:`harness.lab.tasks` on the phone's agent; raises Silence or Absent."""
+    def ask(self, phone: str, question: str, *words: Any, wait: float = 0.0) -> Any:
+        """Ask a phone's agent a question of :mod:`harness.lab.tasks`; raises Silence, Absent or TokenRefused."""
 
         async def asked() -> Any:
             address = (await self._known(phone)).addresses[phone]
             client = await self._connected()
+            message = {"op": ASK, "what": question, "token": self._token, "words": words}
             try:
-                return (await client.run(function, *arguments, workers=[address]))[address]
+                found = await client.scheduler.proxy(msg=message, worker=address)  # type: ignore[union-attr]
             except BaseException:
                 self._last = None  # the phone may have another address by now
                 raise
+            if (refused := found.get("refused")) is not None:
+                raise TokenRefused(shown_line(str(refused), most=300))
+            return found["answer"]
 
         return self._do(asked, wait + ASK_SECONDS)
 
@@ -132,12 +147,13 @@ class Lab:
                 lease,
                 owner,
                 wait_seconds,
+                self._token,
                 key=f"hold-{lease}",
                 workers=[census.addresses[phone]],
                 resources={"phone": 1},
                 priority=priority,
                 pure=False,
-                retries=0,
+                retries=2,
             )
             return census.scheduler, future
 
@@ -151,7 +167,9 @@ class Lab:
             future = client.submit(
                 tasks.build,
                 order,
-                key=f"compile-{hashlib.sha256(order.encode()).hexdigest()}",
+                self._token,
+                # The same order of two clients is one task, unless they have different tokens.
+                key=f"compile-{hashlib.sha256(f'{self._token}{order}'.encode()).hexdigest()}",
                 resources={"compile": 1},
                 priority=priority,
                 retries=2,
@@ -214,7 +232,7 @@ class Lab:
         future = asyncio.run_coroutine_threadsafe(bounded(), self._loop)
         try:
             return future.result()
-        except Absent:
+        except (Absent, TokenRefused):
             raise
         except (concurrent.futures.CancelledError, *_TROUBLE) as error:
             raise Silence(str(error) or type(error).__name__) from error

@@ -61,7 +61,7 @@ class Lease:
         self._doing = ""
         self._number = 0
         self._events: deque[Event] = deque()
-        self._calls: queue.SimpleQueue[tuple[int, str, dict[str, Any]] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[int, str, dict[str, Any], bool] | None] = queue.SimpleQueue()
         self._called = 0
         self._running = 0
         self._pushed = 0.0
@@ -99,15 +99,18 @@ class Lease:
         if silent:
             self.end(f"its client was not heard of for {self._seconds:.0f} s")
 
-    def call(self, number: int, method: str, arguments: dict[str, Any]) -> None:
-        """Queue a call. One that was queued before is not queued again, since a client repeats what got lost."""
+    def call(self, number: int, method: str, arguments: dict[str, Any], *, last: bool = False) -> None:
+        """Queue a call; with ``last`` the lease ends after it.
+
+        One that was queued before is not queued again, since a client repeats what got lost.
+        """
         self.expire()
         with self._lock:
             self._heard = self._clock()
             if self._state == "ended" or number <= self._called:
                 return
             self._called = number
-        self._calls.put((number, method, arguments))
+        self._calls.put((number, method, arguments, last))
 
     async def poll(self, known: str, after: int, wait: float) -> Polled:
         """Return the events behind number ``after`` as soon as there are some or the state is not the ``known`` one.
@@ -191,7 +194,10 @@ class Lease:
                 continue
             if call is None:
                 break
-            self._answer(*call, methods, failed)
+            *asked, last = call
+            self._answer(*asked, methods, failed)
+            if last:
+                self.end("its client gave it back")
 
     def _answer(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -38,6 +37,9 @@ MOST_WAITERS = 20
 _OTHERS_FAULT = (RunnerUnusable, DeviceBusy, DeviceNotReady, IncompleteResult, PhoneRefused)
 """Errors that are not a failure of the phone."""
 SUFFIXES = ("", ".ipa", ".apk")
+MOST_ORDER_BYTES = 256 * 2**20
+MOST_RUNNERS = 8
+"""So many runners of before are known not to have changed."""
 
 
 class Phone:
@@ -74,6 +76,8 @@ class Phone:
         """Every lease with the time at which it was last seen alive."""
         self._lease: Lease | None = None
         self._checked = 0.0
+        self._runners: dict[str, tuple[Path, tuple[int, int, int] | None]] = {}
+        """Runners that were fetched and hashed, with the state of their files then."""
 
     def card(self) -> dict[str, Any]:
         """Return what the lab may know of the phone."""
@@ -290,14 +294,18 @@ class Phone:
             self._store.fetch(sha256, folder / name)
             (folder / name).chmod(0o755)
 
-        return self._cache.fetch("lab-runner", f"{sha256}{suffix if suffix in SUFFIXES else ''}", fetch) / name
+        key = f"{sha256}{suffix if suffix in SUFFIXES else ''}"
+        known = self._runners.get(key)
+        if known is not None and known[1] is not None and _state(known[0]) == known[1]:
+            return known[0]
+        path = self._cache.fetch("lab-runner", key, fetch) / name
+        # The cache leaves alone what its process works with, and hashing it for each order would take long.
+        self._runners = {**dict([*self._runners.items()][-MOST_RUNNERS:]), key: (path, _state(path))}
+        return path
 
     def _order(self, sha256: str) -> WorkOrder:
         """Return an order from the store. It is not kept, since no other will be like it."""
-        with tempfile.TemporaryDirectory(prefix="harness-lab-") as folder:
-            path = Path(folder, "order.json")
-            self._store.fetch(sha256, path)
-            return WorkOrder.model_validate_json(path.read_bytes())
+        return WorkOrder.model_validate_json(self._store.fetch_bytes(sha256, MOST_ORDER_BYTES))
 
     def _call_failed(self, error: HarnessError) -> None:
         """Count the error of a client's call if it is the phone's."""
@@ -307,3 +315,11 @@ class Phone:
     def _failed(self, reason: str) -> None:
         if self._quarantine.failed(self.name, shown_line(reason, most=500)):
             self._notify(f"{self.name} is in quarantine: {reason}; harness lab release {self.name} ends it")
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -36,6 +36,7 @@ def documents() -> list[type[Document]]:
         lab.LabDocument,
         lab.TrendsDocument,
         lab.LabCompiledDocument,
+        lab.TokensDocument,
         machine.DoctorDocument,
         machine.ToolchainsDocument,
         machine.CacheDocument,

@@ -98,6 +98,22 @@ class CompiledRow(Part):
     files: list[FileRow]
 
 
+class TokenRow(Part):
+    """A client of a lab that has a token."""
+
+    client: str
+    expires: str
+    """In UTC, by ISO 8601."""
+    expired: bool
+
+
+class TokensDocument(Document):
+    """`harness lab token list`: who may use a lab, without the tokens themselves."""
+
+    schema_name: Literal["harness.tokens/1"] = Field(default="harness.tokens/1", alias="schema")
+    tokens: list[TokenRow]
+
+
 class LabCompiledDocument(Document):
     """`harness lab compile`: the archives that a lab's workers made."""
 
