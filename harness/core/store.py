@@ -34,6 +34,8 @@ MOST_BYTES = 4 * 2**30
 """The most bytes of one file."""
 ONE_REQUEST = 64 * 2**20
 """Larger files are sent in parts."""
+SMALL = 2**18
+"""Smaller files are sent without asking first whether the store has them."""
 MISSING = (NotFoundError, FileNotFoundError)
 _THERE = (AlreadyExistsError, FileExistsError)
 """The library raises Python's own errors for some of its own."""
@@ -103,7 +105,7 @@ class FileStore:
         with self.trouble("taking", name):
             if again:
                 obstore.put(self.objects, _key(sha256), contents, use_multipart=size > ONE_REQUEST)
-            elif not self._has(sha256, size):
+            elif size <= SMALL or not self._has(sha256, size):
                 try:
                     if size > ONE_REQUEST:
                         obstore.put(self.objects, _key(sha256), contents, use_multipart=True)
