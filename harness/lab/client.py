@@ -136,29 +136,6 @@ class Lab:
 
         return self._do(asked, wait + ASK_SECONDS)
 
-    def hold(self, phone: str, lease: str, owner: str, wait_seconds: float, priority: int) -> tuple[str, Any]:
-        """Queue a lease at a phone; return the scheduler's id, and what :meth:`drop` takes. Raises Silence, Absent."""
-
-        async def queued() -> tuple[str, Any]:
-            census = await self._known(phone)
-            client = await self._connected()
-            future = client.submit(
-                tasks.hold,
-                lease,
-                owner,
-                wait_seconds,
-                self._token,
-                key=f"hold-{lease}",
-                workers=[census.addresses[phone]],
-                resources={"phone": 1},
-                priority=priority,
-                pure=False,
-                retries=2,
-            )
-            return census.scheduler, future
-
-        return self._do(queued, ASK_SECONDS)
-
     def submit(self, order: str, priority: int) -> Submitted:
         """Queue an order for the workers that compile; the same order of two clients is one task. Raises Silence."""
 

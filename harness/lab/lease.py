@@ -44,12 +44,14 @@ class Lease:
         *,
         wait_seconds: float,
         stop: Callable[[], None],
+        priority: int = 0,
         seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = lease
         self.owner = owner
         self.wait_seconds = wait_seconds
+        self.priority = priority
         self._stop = stop
         self._seconds = seconds
         self._clock = clock

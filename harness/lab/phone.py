@@ -75,6 +75,8 @@ class Phone:
         self._leases: dict[str, tuple[Lease, float]] = {}
         """Every lease with the time at which it was last seen alive."""
         self._lease: Lease | None = None
+        self._serving = False
+        """Whether a thread serves the leases that wait."""
         self._checked = 0.0
         self._runners: dict[str, tuple[Path, tuple[int, int, int] | None]] = {}
         """Runners that were fetched and hashed, with the state of their files then."""
@@ -130,8 +132,8 @@ class Phone:
             found = self._leases.get(lease)
         return found[0] if found else None
 
-    def expect(self, lease: str, owner: str, wait_seconds: float) -> Lease:
-        """Return the lease of that id; make it if its client asks for it the first time."""
+    def expect(self, lease: str, owner: str, wait_seconds: float, priority: int = 0) -> Lease:
+        """Return the lease of that id; if its client asks for it the first time, make it and let it wait its turn."""
         with self._lock:
             if lease not in self._leases:
                 made = Lease(
@@ -139,9 +141,13 @@ class Phone:
                     shown_line(owner, most=100),
                     wait_seconds=wait_seconds,
                     stop=self.device.stop,
+                    priority=priority,
                     seconds=self._lease_seconds,
                 )
                 self._leases[lease] = (made, time.monotonic())
+                if not self._serving:
+                    self._serving = True
+                    threading.Thread(target=self._serve_all, name=f"leases of {self.name}", daemon=True).start()
             return self._leases[lease][0]
 
     def tick(self) -> None:
@@ -156,6 +162,26 @@ class Phone:
                 elif now - seen > KEPT_SECONDS:
                     del self._leases[key]
             lease.expire()
+
+    def _serve_all(self) -> None:
+        """Serve the leases that wait one after another, those of a higher priority first, until none waits."""
+        while (lease := self._next()) is not None:
+            self._serve_safely(lease)
+
+    def _serve_safely(self, lease: Lease) -> None:
+        try:
+            self.serve(lease)
+        except Exception as error:  # a fault of ours, which must not keep the others from the phone
+            self._notify(f"{self.name} failed while it served: {type(error).__name__}: {error}")
+            lease.end(f"the agent failed: {type(error).__name__}: {error}")
+
+    def _next(self) -> Lease | None:
+        with self._lock:
+            # In the order of their arrival, of which max() takes the first.
+            waiting = [one for one, _ in self._leases.values() if one.state == "waiting"]
+            found = max(waiting, key=lambda one: one.priority, default=None)
+            self._serving = found is not None
+            return found
 
     def serve(self, lease: Lease) -> None:
         """Wait for the lease's turn, hold the device for it, and answer its calls until it ends."""

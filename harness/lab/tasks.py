@@ -14,23 +14,11 @@ from harness.lab.errors import TokenRefused
 from harness.lab.wire import Polled
 
 if TYPE_CHECKING:
-    from harness.lab.agent import BuildWorker, PhoneWorker
+    from harness.lab.agent import BuildWorker
     from harness.lab.phone import Phone
 
 OF_HOLDERS = ("look", "end")
 """Questions about a lease that was given out: they need no token, so that a phone is given back in any case."""
-
-
-def hold(lease: str, owner: str, wait_seconds: float, token: str) -> None:
-    """Hold the phone for a lease. This is the task that Dask queues by priority, one at a time on each phone."""
-    from distributed import get_worker
-
-    worker: PhoneWorker = get_worker()  # type: ignore[assignment]
-    try:
-        client = worker.admitted_now(token)
-    except TokenRefused:
-        return  # its client hears of it by its question
-    worker.phone.serve(worker.phone.expect(lease, owned(client, owner), wait_seconds))
 
 
 def owned(client: str, owner: str) -> str:
@@ -44,6 +32,7 @@ async def poll(
     lease: str,
     owner: str,
     wait_seconds: float,
+    priority: int,
     after: int,
     wait: float,
     number: int = 0,
@@ -55,7 +44,7 @@ async def poll(
 
     A client that knows its first call sends it along, with its ``number``, so that the phone need not wait for it.
     """
-    one = phone.expect(lease, owned(client, owner), wait_seconds)
+    one = phone.expect(lease, owned(client, owner), wait_seconds, priority)
     if number:
         one.call(number, method, json.loads(arguments), last=last)
     found = await one.poll("waiting", after, wait)

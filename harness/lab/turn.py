@@ -59,7 +59,6 @@ class Turn:
         self._stopping = stopping
         self._id = uuid.uuid4().hex
         self._owner = f"process {os.getpid()} of {_user()}@{platform.node()}"
-        self._held: Any = None
         self._scheduler = ""
         self._seen = 0
         self._number = 0
@@ -69,7 +68,6 @@ class Turn:
         """What came with the phone."""
         self._alive = time.monotonic()
         self._absent: float | None = None
-        self._begun = False
         self._gone = False
         """Whether the phone was lost: then nobody stays for its lease, which its agent may still hold."""
         self._ended = threading.Event()
@@ -80,14 +78,15 @@ class Turn:
         The phone begins with the ``first`` call as soon as it is ours; :meth:`call` then is to make this one.
         """
         until, reported = time.monotonic() + wait_seconds, False
-        words = () if first is None else (1, first.method, first.arguments, first.last)
+        called = () if first is None else (1, first.method, first.arguments, first.last)
+        asked = ("poll", self._id, self._owner, wait_seconds, priority)
         try:
             while True:
-                self._queue(wait_seconds, priority)
+                self._scheduler = self._looked(lambda: self._lab.scheduler(self.phone), raw=True)
                 wait = LOOK_SECONDS if wait_seconds > LOOK_SECONDS else 0.2
                 polled = self._looked(
                     lambda wait=wait: self._lab.ask(  # type: ignore[misc]
-                        self.phone, "poll", self._id, self._owner, wait_seconds, self._seen, wait, *words, wait=wait
+                        self.phone, *asked, self._seen, wait, *called, wait=wait
                     )
                 )
                 if first is not None and (polled.state == "held" or any(event.call for event in polled.events)):
@@ -159,8 +158,6 @@ class Turn:
         if self._ended.is_set():
             return
         self._ended.set()
-        if self._held is not None and not self._begun:
-            self._lab.drop(self._held)
         with contextlib.suppress(Silence, Absent):
             self._lab.ask(self.phone, "end", self._id, reason)
 
@@ -170,7 +167,6 @@ class Turn:
         return self._ended.is_set()
 
     def _begin_to_stay(self) -> None:
-        self._begun = True
         threading.Thread(target=self._stay, name=f"lease of {self.phone}", daemon=True).start()
 
     def _stay(self) -> None:
@@ -183,16 +179,6 @@ class Turn:
             with contextlib.suppress(Silence, Absent):
                 self._lab.ask(self.phone, "look", self._id, 0, 0.0)
                 self._alive = time.monotonic()
-
-    def _queue(self, wait_seconds: float, priority: int) -> None:
-        """Queue for the phone, again at a scheduler that was started again."""
-
-        def queued() -> bool:
-            if self._held is None or self._lab.scheduler(self.phone) != self._scheduler:
-                self._scheduler, self._held = self._lab.hold(self.phone, self._id, self._owner, wait_seconds, priority)
-            return True
-
-        self._looked(queued, raw=True)
 
     def _looked(self, ask: Callable[[], Any], *, raw: bool = False) -> Any:
         """Return an agent's answer; raises PhoneLost once it was silent for longer than its lease lasts."""

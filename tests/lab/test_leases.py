@@ -66,9 +66,6 @@ class SilentLab:
     def __init__(self) -> None:
         self.frozen, self.looks = threading.Event(), 0
 
-    def hold(self, *_of_lease: object) -> tuple[str, None]:
-        return "a scheduler", None
-
     def scheduler(self, _phone: str) -> str:
         return "a scheduler"
 

@@ -25,13 +25,14 @@ def test_a_nightly_run_over_a_lab_waits_for_people(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked: list[int] = []
-    hold = Lab.hold
+    ask = Lab.ask
 
-    def spied(self: Lab, phone: str, lease: str, owner: str, wait_seconds: float, priority: int) -> Any:
-        asked.append(priority)
-        return hold(self, phone, lease, owner, wait_seconds, priority)
+    def spied(self: Lab, phone: str, question: str, *words: Any, wait: float = 0.0) -> Any:
+        if question == "poll":
+            asked.append(words[3])
+        return ask(self, phone, question, *words, wait=wait)
 
-    monkeypatch.setattr(Lab, "hold", spied)
+    monkeypatch.setattr(Lab, "ask", spied)
     monkeypatch.chdir(tmp_path)
     results, cache = tmp_path / "results", Cache(tmp_path / "cache")
     Baselines(results).set(cached_run(results, cache, body=noisy(1e6)), "main", cache=cache)
