@@ -196,8 +196,8 @@ class Lease:
                 continue
             if call is None:
                 break
-            *asked, last = call
-            self._answer(*asked, methods, failed)
+            number, method, arguments, last = call
+            self._answer(number, method, arguments, methods, failed)
             if last:
                 self.end("its client gave it back")
 

@@ -168,9 +168,9 @@ class NightlyRun:
             measured = {unit.name: self._measure(unit) for unit in self.plan.units}
         emulated = {unit.name for unit in self.plan.units if unit.emulated}
         cells = {(name, metric): found for name, of in measured.items() for metric, found in of.items()}
-        judged = {key: found for key, found in cells.items() if key[0] not in emulated}
-        verdicts = judge_cells(judged, self.plan.rule) if judged else {}
-        verdicts |= {key: _unjudged(found) for key, found in cells.items() if key[0] in emulated}
+        real = {key: of for key, of in cells.items() if key[0] not in emulated}
+        verdicts = judge_cells(real, self.plan.rule) if real else {}
+        verdicts |= {key: _unjudged(of) for key, of in cells.items() if key[0] in emulated}
         results, sized = [], set[tuple[str, str, str]]()
         for unit in self.plan.units:
             judged = {metric: verdicts[unit.name, metric] for metric in measured[unit.name]}

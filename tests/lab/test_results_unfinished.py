@@ -188,7 +188,7 @@ def test_a_nightly_run_that_is_killed_is_resumed(results: Path, url: str, tmp_pa
     plan = make_plan(results).model_copy(update={"facts": {"phone": {"kind": "android"}}})
     folder = results / "nightly" / plan.night_id
     write_plan(folder, plan)
-    process = _FORKS.Process(target=measure_nightly, args=(str(results), plan.night_id, url, 10))
+    process = _FORKS.Process(target=measure_nightly, args=(str(results), plan.night_id, url, {}, 10))
     process.start()
 
     def journal() -> int:

@@ -98,8 +98,9 @@ class _PausingDevice(FakeDevice):
         return super().run(*arguments, **more)
 
 
-def measure_nightly(results: str, night: str, url: str, runs: int) -> None:
+def measure_nightly(results: str, night: str, url: str, environment: Mapping[str, str], runs: int) -> None:
     """Measure a nightly run, in a process of its own, until it has made so many runs; then wait to be killed."""
+    os.environ.update(environment)
     import harness.results.shared.following
 
     harness.results.shared.following.LOOK_SECONDS = 0.1

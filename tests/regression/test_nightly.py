@@ -202,7 +202,7 @@ def test_a_journal_of_another_kind_is_reported(tmp_path: Path) -> None:
         ({"slower": 0.5}, GateVerdict.PASS),
         ({"slower": 0.5, "size": 9_000_000}, GateVerdict.FAIL),
         ({"answers": {"one": "another"}}, GateVerdict.FAIL),
-        ({"crashes": True}, GateVerdict.INCONCLUSIVE),
+        ({"crashes": True}, GateVerdict.FAIL),
     ],
 )
 def test_an_emulated_device_is_judged_by_everything_but_its_times(

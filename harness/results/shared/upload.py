@@ -196,7 +196,7 @@ def _goes_on(run: Run) -> bool:
 
 def ended_nightly_runs(results: Path) -> tuple[list[Item], list[Item]]:
     """Return the nightly runs to upload, and those that can be resumed; calibrations are nobody else's."""
-    items, waiting = [], []
+    items, waiting = list[Item](), list[Item]()
     for folder in nightly_folders(results):
         ended = (folder / VERDICTS).is_file()
         (items if ended else waiting).append(Item("nightly", folder.name, folder))
