@@ -57,7 +57,8 @@ def sync(
 ) -> None:
     """Upload runs, nightly runs and baselines that the results store lacks, or has as they were before.
 
-    It may be interrupted and run again at any time: nothing is uploaded twice. Runs that go on are left out.
+    It may be interrupted and run again at any time: nothing is uploaded twice. Runs that are still
+    being written are left out.
     """
     to = uploader(url := named_url(results_url))
     # Imported here because the packages of the extra `lab` take half a second to load, and may be missing.

@@ -71,7 +71,7 @@ class AgentOptions:
 
 
 class _LabWorker(Worker):
-    """Be one of Dask's workers that knows whose a client's token is."""
+    """Be a worker of Dask that checks clients' tokens."""
 
     def __init__(self, *arguments: Any, admission: Admission, **settings: Any) -> None:
         self.admission = admission

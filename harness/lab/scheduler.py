@@ -30,7 +30,7 @@ class SchedulerOptions:
 
 
 class LabScheduler(Scheduler):
-    """Dask's scheduler, which also tells agents whose a client's token is."""
+    """Dask's scheduler, which also answers agents' questions about tokens."""
 
     def __init__(self, tokens: Path | None, **settings: Any) -> None:
         self._book = None if tokens is None else TokenBook(tokens)

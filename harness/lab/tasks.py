@@ -14,7 +14,7 @@ from harness.lab.errors import TokenRefused
 from harness.lab.wire import Polled
 
 if TYPE_CHECKING:
-    from harness.lab.agent import BuildWorker
+    from harness.lab.building import Builder
     from harness.lab.phone import Phone
 
 OF_HOLDERS = ("look", "end")
@@ -42,7 +42,7 @@ async def poll(
 ) -> str:
     """Return what happened in the lease behind event ``after``; this is the client's sign of life, too.
 
-    A client that knows its first call sends it along, with its ``number``, so that the phone need not wait for it.
+    A client with a first call sends it along, with its ``number``, so that the phone need not wait for it.
     """
     one = phone.expect(lease, owned(client, owner), wait_seconds, priority)
     if number:
@@ -88,7 +88,7 @@ def build(order: str, token: str) -> str:
 
     from harness.lab.wire import Compiled, CompileOrder
 
-    worker: BuildWorker = get_worker()  # type: ignore[assignment]
+    worker: Any = get_worker()  # a BuildWorker of :mod:`harness.lab.agent`
     try:
         worker.admitted_now(token)
     except TokenRefused as error:
@@ -96,4 +96,5 @@ def build(order: str, token: str) -> str:
             worker=worker.builder.name, seconds=0, error="TokenRefused", text=str(error.args[0]), cure=error.cure
         )
         return refused.model_dump_json()
-    return worker.builder.build(CompileOrder.model_validate_json(order)).model_dump_json()
+    builder: Builder = worker.builder
+    return builder.build(CompileOrder.model_validate_json(order)).model_dump_json()

@@ -74,7 +74,7 @@ class TokenBook:
         return self._read[1].clients
 
     def add(self, client: str, days: float) -> str:
-        """Make a token for a client, in the place of the one that it had, and return it: it is not kept here."""
+        """Make a token for a client and return it; it is not kept here, and an earlier one is revoked."""
         if not _NAME.fullmatch(client):
             raise LabMisuse(f"{quoted(client)} is no name of a client", cure="use letters, digits, dots, dashes and @")
         token = secrets.token_urlsafe(32)
@@ -114,7 +114,7 @@ class TokenBook:
 
 
 class Admission:
-    """Remember for a few seconds what the scheduler said about tokens. All of one agent's workers share it."""
+    """Remember the scheduler's answers about tokens for a few seconds. All of one agent's workers share it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -45,6 +45,6 @@ class SyncDocument(Document):
     waiting: list[str]
     """Runs that have not ended, and nightly runs that can be resumed."""
     so_far: list[str] = Field(default=[])
-    """Those of them of which the store got something that it lacked."""
+    """Those of them whose new measurements were uploaded."""
     failed: list[FailedRow]
     compacted: list[CompactedRow]

@@ -2,7 +2,7 @@
 
 ``files/`` holds every file once under the hash of its contents. ``runs/``, ``nightly/`` and ``baselines/`` hold a
 *marker* for each whole run, nightly run and baseline, which names its files and is written last. ``unfinished/`` holds
-what runs that go on have written so far. ``tables/`` holds the rows of ``harness query`` as Delta tables.
+what runs have written so far that have not ended. ``tables/`` holds the rows of ``harness query`` as Delta tables.
 
 Importing this package imports none of the packages of the extra ``lab``.
 """

@@ -92,7 +92,7 @@ class SharedStore(Store):
         return Unfinished(self._remote.files)
 
     def names(self, kind: Kind) -> dict[str, str]:
-        """Return what the store has of a kind, as :meth:`Remote.names` does, and what goes on. It is listed once."""
+        """Return what the store has of a kind, as :meth:`Remote.names` does, and what has not ended."""
         if kind not in self._names:
             # What ends between the two is in both of them, and what is whole counts.
             going_on = {} if kind == "baselines" else self._unfinished.names(kind)
@@ -100,7 +100,7 @@ class SharedStore(Store):
         return self._names[kind]
 
     def goes_on(self, kind: Kind, name: str) -> bool:
-        """Return whether the store only has a part of a run, since it goes on or its client was killed."""
+        """Return whether the store only has a part of a run, which has not ended or whose client was killed."""
         return self.names(kind).get(name, "").startswith(UNFINISHED)
 
     def runs(self) -> list[Run]:

@@ -30,9 +30,9 @@ class Sync:
     waiting: list[str]
     """Runs that have not ended, and nightly runs that can be resumed."""
     resumable: list[Item] = field(default_factory=list)
-    """Nightly runs of ``waiting``, of which the store gets what they have so far."""
+    """Nightly runs of ``waiting``, whose measurements so far are uploaded."""
     unfinished: list[str] = field(default_factory=list)
-    """Those of them of which the store lacked something."""
+    """Those of them that had something new."""
     uploaded: list[Uploaded] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """By name, why it cannot be uploaded."""
