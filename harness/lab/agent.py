@@ -31,6 +31,7 @@ from harness.lab.building import Builder
 from harness.lab.errors import TokenRefused
 from harness.lab.phone import Phone
 from harness.lab.quarantine import MOST_FAILURES, Quarantine
+from harness.lab.runners import Runners
 from harness.lab.security import Certificates, security
 from harness.lab.tokens import Admission
 from harness.lab.wire import ASK, BUILDER, CARD, LEASE_SECONDS, TOKEN
@@ -139,6 +140,7 @@ class Agent:
         self._notify = notify
         self._cache = cache or Cache(notice=notify)
         self._store = FileStore(options.store)
+        self._runners = Runners(options.host, self._store, self._cache)
         self._admission = Admission()
         self._quarantine = Quarantine(options.state / "quarantine.json", options.most_failures)
         self._builders = [
@@ -257,7 +259,7 @@ class Agent:
                         _serial(spec, device.facts(), device.name, alone=len(usable) == 1),
                         device,
                         store=self._store,
-                        cache=self._cache,
+                        runners=self._runners,
                         quarantine=self._quarantine,
                         lease_seconds=self._options.lease_seconds,
                         notify=self._notify,

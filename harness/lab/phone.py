@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.core.store import FileStore
 from harness.core.text import shown_line
@@ -25,6 +24,7 @@ from harness.lab.errors import PhoneRefused
 from harness.lab.labels import Label, labels_of, labels_of_conditions
 from harness.lab.lease import Lease, Method
 from harness.lab.quarantine import Quarantine
+from harness.lab.runners import Runners
 from harness.lab.wire import LEASE_SECONDS, PROTOCOL, Card, RunEnd, State, Waiter, harness_version
 from harness.protocol.schema import WorkOrder
 
@@ -36,10 +36,7 @@ MOST_WAITERS = 20
 """So many of those who wait are on a phone's card."""
 _OTHERS_FAULT = (RunnerUnusable, DeviceBusy, DeviceNotReady, IncompleteResult, PhoneRefused)
 """Errors that are not a failure of the phone."""
-SUFFIXES = ("", ".ipa", ".apk")
 MOST_ORDER_BYTES = 256 * 2**20
-MOST_RUNNERS = 8
-"""So many runners of before are known not to have changed."""
 
 
 class Phone:
@@ -52,7 +49,7 @@ class Phone:
         device: Device,
         *,
         store: FileStore,
-        cache: Cache,
+        runners: Runners,
         quarantine: Quarantine,
         lease_seconds: float = LEASE_SECONDS,
         notify: Notify = silent,
@@ -62,7 +59,7 @@ class Phone:
         self.broken = False
         """True if the device has to be opened again before it can be used."""
         self._host, self._serial = host, serial
-        self._store, self._cache, self._quarantine, self._notify = store, cache, quarantine, notify
+        self._store, self._runners, self._quarantine, self._notify = store, runners, quarantine, notify
         self._lease_seconds = lease_seconds
         self._facts = device.facts()
         emulated = {**self._facts, "emulated": device.emulated}
@@ -78,8 +75,6 @@ class Phone:
         self._serving = False
         """Whether a thread serves the leases that wait."""
         self._checked = 0.0
-        self._runners: dict[str, tuple[Path, tuple[int, int, int] | None]] = {}
-        """Runners that were fetched and hashed, with the state of their files then."""
 
     def card(self) -> dict[str, Any]:
         """Return what the lab may know of the phone."""
@@ -312,22 +307,7 @@ class Phone:
 
     def _runner(self, lease: Lease, arguments: dict[str, Any]) -> Path:
         """Return the runner's file on this host, fetched from the store the first time."""
-        sha256, suffix = str(arguments["runner"]), str(arguments.get("suffix", ""))
-        name = "device_runner" + (suffix if suffix in SUFFIXES else "")
-
-        def fetch(folder: Path) -> None:
-            lease.notice(f"{self._host} fetches the runner from the store")
-            self._store.fetch(sha256, folder / name)
-            (folder / name).chmod(0o755)
-
-        key = f"{sha256}{suffix if suffix in SUFFIXES else ''}"
-        known = self._runners.get(key)
-        if known is not None and known[1] is not None and _state(known[0]) == known[1]:
-            return known[0]
-        path = self._cache.fetch("lab-runner", key, fetch) / name
-        # The cache leaves alone what its process works with, and hashing it for each order would take long.
-        self._runners = {**dict([*self._runners.items()][-MOST_RUNNERS:]), key: (path, _state(path))}
-        return path
+        return self._runners.path(str(arguments["runner"]), str(arguments.get("suffix", "")), lease.notice)
 
     def _order(self, sha256: str) -> WorkOrder:
         """Return an order from the store. It is not kept, since no other will be like it."""
@@ -341,11 +321,3 @@ class Phone:
     def _failed(self, reason: str) -> None:
         if self._quarantine.failed(self.name, shown_line(reason, most=500)):
             self._notify(f"{self.name} is in quarantine: {reason}; harness lab release {self.name} ends it")
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

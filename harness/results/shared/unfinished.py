@@ -1,7 +1,8 @@
 """Keep what a run has written that has not ended: its files in *parts*, and a marker that names them in their order.
 
 A part is written once, under the hash of its contents, before the marker that names it. So a marker never names what is
-not there, and whoever resumes begins behind the last part. Everything of a run is removed once the whole run is there.
+not there, and an upload that was killed is resumed behind the last part. Everything of a run is removed once the whole
+run is there.
 """
 
 from __future__ import annotations
