@@ -7,7 +7,6 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from harness.compiler import CompileRequest, compile_models
 from harness.compiler.front import archive_keys
@@ -56,8 +55,8 @@ class Builder:
         self._lock = threading.Lock()
         self._doing, self._began, self._done = "", 0.0, 0
 
-    def card(self) -> dict[str, Any]:
-        """Return what the lab may know of it."""
+    def card(self) -> str:
+        """Return what the lab may know of it, as the JSON of a :class:`BuilderCard`."""
         with self._lock:
             doing, began, done = self._doing, self._began, self._done
         return BuilderCard(
@@ -69,7 +68,7 @@ class Builder:
             doing=doing,
             seconds=max(0.0, time.monotonic() - began) if doing else 0.0,
             done=done,
-        ).model_dump(mode="json")
+        ).model_dump_json()
 
     def build(self, order: CompileOrder) -> Compiled:
         """Compile an order, and give its archives to the shared cache; every error becomes a part of the answer."""

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -135,6 +135,22 @@ class Lab:
             return found["answer"]
 
         return self._do(asked, wait + ASK_SECONDS)
+
+    def greet(self, phones: Collection[str]) -> None:
+        """Connect to the agents of these phones, all at once, so that no order has to wait for that.
+
+        One that does not answer is left to the order that will want it.
+        """
+
+        async def greeted() -> None:
+            census, client = self._last or await self._census(), await self._connected()
+            message = {"op": ASK, "what": "look", "token": "", "words": ("", 0, 0.0)}
+            found = [census.addresses[phone] for phone in phones if phone in census.addresses]
+            asked = [client.scheduler.proxy(msg=message, worker=one) for one in found]  # type: ignore[union-attr]
+            await asyncio.gather(*asked, return_exceptions=True)
+
+        with contextlib.suppress(Silence):
+            self._do(greeted, ASK_SECONDS)
 
     def submit(self, order: str, priority: int) -> Submitted:
         """Queue an order for the workers that compile; the same order of two clients is one task. Raises Silence."""

@@ -81,6 +81,7 @@ def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[Seque
             url = STORE.of(options) or card.store
             store = stores.setdefault(url, FileStore(url))
             devices.append(LabDevice(lab, card, store, bound=bound, priority=priority, notify=notify))
+        lab.greet([card.name for card in cards])
         notify(f"phones of the lab: {', '.join(card.name for card in cards)}")
         yield devices
 

@@ -76,8 +76,8 @@ class Phone:
         """Whether a thread serves the leases that wait."""
         self._checked = 0.0
 
-    def card(self) -> dict[str, Any]:
-        """Return what the lab may know of the phone."""
+    def card(self) -> str:
+        """Return what the lab may know of the phone, as the JSON of a :class:`Card`."""
         state, reason = self._health
         holder = self._holder
         with self._lock:
@@ -107,7 +107,7 @@ class Phone:
             waiting=len(waiting),
             queue=[Waiter(owner=one.owner, seconds=max(0.0, one.waited)) for one in waiting[:MOST_WAITERS]],
             work=lease.work if lease is not None else None,
-        ).model_dump(mode="json")
+        ).model_dump_json()
 
     @property
     def busy(self) -> bool:

@@ -21,7 +21,7 @@ PROTOCOL = 3
 LEASE_SECONDS = 20.0
 """A lease ends so long after its client was last heard of."""
 CARD = "harness"
-"""The name under which a worker reports its card with every heartbeat."""
+"""The name under which workers report their cards in heartbeats, as JSON: Dask measures each value of a message."""
 BUILDER = "harness-compile"
 """The same for a worker that compiles."""
 ASK = "harness-ask"
@@ -197,7 +197,7 @@ def harness_version() -> str:
 def builder_of(metrics: Mapping[str, Any]) -> BuilderCard | None:
     """Return the card of a worker that compiles among its metrics, None for any other worker."""
     try:
-        return BuilderCard.model_validate(metrics.get(BUILDER))
+        return BuilderCard.model_validate_json(str(metrics.get(BUILDER)))
     except ValidationError:
         return None
 
@@ -205,6 +205,6 @@ def builder_of(metrics: Mapping[str, Any]) -> BuilderCard | None:
 def card_of(metrics: Mapping[str, Any]) -> Card | None:
     """Return the card among a worker's metrics; None if the worker is no phone or its card is none."""
     try:
-        return Card.model_validate(metrics.get(CARD))
+        return Card.model_validate_json(str(metrics.get(CARD)))
     except ValidationError:
         return None
