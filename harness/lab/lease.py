@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from harness.core.errors import HarnessError
@@ -114,8 +114,8 @@ class Lease:
             self._called = number
         self._calls.put((number, method, arguments, last))
 
-    async def poll(self, known: str, after: int, wait: float) -> Polled:
-        """Return the events behind number ``after`` as soon as there are some or the state is not the ``known`` one.
+    async def poll(self, known: Collection[str], after: int, wait: float) -> Polled:
+        """Return the events behind number ``after`` as soon as there are some or the state is none of the ``known``.
 
         Returns at the latest after ``wait`` seconds, and forgets the events up to ``after``. A client that was not
         heard of for too long has lost the lease, also if nobody has noticed it yet, as where the agent was stopped.
@@ -132,7 +132,7 @@ class Lease:
                     self._heard = self._clock()
                     while self._events and self._events[0].number <= after:
                         self._events.popleft()
-                    pressing = self._state != known or any(event.what in _ENDS for event in self._events)
+                    pressing = self._state not in known or any(event.what in _ENDS for event in self._events)
                     left = until - self._clock()
                     if pressing or left <= 0 or (self._events and left < wait - GATHER_SECONDS):
                         return Polled(

@@ -47,14 +47,15 @@ async def poll(
     one = phone.expect(lease, owned(client, owner), wait_seconds, priority)
     if number:
         one.call(number, method, json.loads(arguments), last=last)
-    found = await one.poll("waiting", after, wait)
+    # Only without a call the client waits for the phone and for nothing else.
+    found = await one.poll(("waiting", "held") if number else ("waiting",), after, wait)
     return found.model_copy(update={"holder": phone.holder}).model_dump_json()
 
 
 async def look(phone: Phone, _client: str, lease: str, after: int, wait: float) -> str:
     """Return the same for a lease that has begun; one that the phone does not have is ``unknown``."""
     known = phone.lease(lease)
-    found = Polled(state="unknown") if known is None else await known.poll("held", after, wait)
+    found = Polled(state="unknown") if known is None else await known.poll(("held",), after, wait)
     return found.model_dump_json()
 
 

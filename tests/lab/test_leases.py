@@ -34,7 +34,7 @@ def lease(clock: Clock, stopped: list[str] | None = None) -> Lease:
 
 
 def polled(one: Lease, known: str = "held", after: int = 0) -> Polled:
-    return asyncio.run(one.poll(known, after, 0.0))
+    return asyncio.run(one.poll((known,), after, 0.0))
 
 
 def test_a_client_that_was_silent_for_too_long_does_not_get_its_lease_back() -> None:
