@@ -31,24 +31,34 @@ def add(
     name: Client,
     tokens: Tokens,
     days: Annotated[float, typer.Option(min=0.01, max=3650, help="after which it has expired")] = 90.0,
+    as_json: Json = False,
 ) -> None:
     """Make a token, write its hash into the list, and print it once: it goes into the client's HARNESS_LAB_TOKEN.
 
     The client's token of before is taken back.
     """
+    from harness.cli.documents.lab import TokenMadeDocument
     from harness.lab.tokens import TokenBook
 
-    print_line(TokenBook(tokens).add(name, days))
+    token = TokenBook(tokens).add(name, days)
+    if as_json:
+        print_json(TokenMadeDocument(client=name, token=token, days=days))
+        return
+    print_line(token)
     note(f"{name} may use the lab for {days:g} days")
 
 
 @token_app.command("revoke", epilog="Example:\n\n  harness lab token revoke anna --tokens tokens.json")
-def revoke(name: Client, tokens: Tokens) -> None:
+def revoke(name: Client, tokens: Tokens, as_json: Json = False) -> None:
     """Take a client's token back. A scheduler that runs knows it at once, and agents within five seconds."""
+    from harness.cli.documents.lab import TokenRevokedDocument
     from harness.lab.tokens import TokenBook
 
     if not TokenBook(tokens).revoke(name):
         raise UsageError(f"{name} has no token", cure="harness lab token list shows who has one")
+    if as_json:
+        print_json(TokenRevokedDocument(client=name))
+        return
     note(f"{name} has no token any more")
 
 

@@ -54,6 +54,10 @@ def test_the_commands_keep_the_list(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (made.code, made.err) == (0, "harness: anna may use the lab for 7 days\n")
     assert TokenBook(path).answer(made.out.strip()).client == "anna"
     assert path.stat().st_mode & 0o777 == 0o600
+    again = call(capsys, "lab", "token", "add", "ben", "--tokens", str(path), "--json")
+    assert TokenBook(path).answer(json.loads(again.out)["token"]).client == "ben"
+    revoked = call(capsys, "lab", "token", "revoke", "ben", "--tokens", str(path), "--json")
+    assert json.loads(revoked.out)["client"] == "ben"
     (row,) = json.loads(call(capsys, "lab", "token", "list", "--tokens", str(path), "--json").out)["tokens"]
     assert (row["client"], row["expired"]) == ("anna", False)
     assert "anna" in call(capsys, "lab", "token", "list", "--tokens", str(path)).out

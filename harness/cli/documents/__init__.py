@@ -37,6 +37,8 @@ def documents() -> list[type[Document]]:
         lab.TrendsDocument,
         lab.LabCompiledDocument,
         lab.TokensDocument,
+        lab.TokenMadeDocument,
+        lab.TokenRevokedDocument,
         machine.DoctorDocument,
         machine.ToolchainsDocument,
         machine.CacheDocument,

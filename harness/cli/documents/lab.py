@@ -107,6 +107,22 @@ class TokenRow(Part):
     expired: bool
 
 
+class TokenMadeDocument(Document):
+    """`harness lab token add`: a new token, which is shown only once."""
+
+    schema_name: Literal["harness.token/1"] = Field(default="harness.token/1", alias="schema")
+    client: str
+    token: str
+    days: Number
+
+
+class TokenRevokedDocument(Document):
+    """`harness lab token revoke`: a client without a token."""
+
+    schema_name: Literal["harness.token-revoked/1"] = Field(default="harness.token-revoked/1", alias="schema")
+    client: str
+
+
 class TokensDocument(Document):
     """`harness lab token list`: who may use a lab, without the tokens themselves."""
 
