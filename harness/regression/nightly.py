@@ -330,8 +330,8 @@ class NightlyRun:
         order = planned.order.model_copy(
             update={
                 "order_id": f"{stage}-{attempt}-{pair}-{side}-{secrets.token_hex(4)}",
-                "warmup": 0 if unit.emulated else self.plan.warmup,
-                "repetitions": 1 if unit.emulated else self.plan.repetitions,
+                "warmup": 1 if unit.emulated else self.plan.warmup,
+                "repetitions": 2 if unit.emulated else self.plan.repetitions,
                 # Every sample contains token ids. Only a probe contains tensors, and margins, which excuse a tie.
                 "probe": RecordOptions(margins=True) if pair == 0 else None,
             }

@@ -41,6 +41,7 @@ class PocketPhone(HostDevice):
         self.path = path
         self.serial = path.stem
         self.name = f"{self.told('model')} ({self.serial})"
+        self.emulated = bool(self.told("emulated"))
         self._lock = DeviceLock(self.serial, path.parent / "locks")
 
     def told(self, key: str) -> Any:
