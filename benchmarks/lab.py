@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from typing import Any
 import psutil
 
 from harness.core.cache import Cache
-from harness.devices import RunResult
+from harness.devices import RunResult, Unavailable, opened, parse_device
 from harness.devices.base import DEFAULT_DEADLINE, Device, Notify, OnRecord
 from harness.devices.host import HostDevice
 from harness.devices.kinds import DeviceKind, ListedDevice, Options, Selection, device_kinds
@@ -62,8 +62,12 @@ class SleepingPhone(HostDevice):
         deadline: float = DEFAULT_DEADLINE,
         on_record: OnRecord | None = None,
     ) -> RunResult:
+        began = time.monotonic()
         time.sleep(self._seconds)
-        return RunResult(order.order_id, (), complete=False, reason="slept", wall_seconds=self._seconds)
+        observed = {"began": began}  # by a clock that all processes of this machine share
+        return RunResult(
+            order.order_id, (), complete=False, reason="slept", wall_seconds=self._seconds, observed=observed
+        )
 
 
 def offer(scheduler: str, folder: str, host: str, phones: int, seconds: float) -> None:
@@ -74,13 +78,13 @@ def offer(scheduler: str, folder: str, host: str, phones: int, seconds: float) -
     from harness.lab.agent import AgentOptions, run_agent
 
     @contextmanager
-    def opened(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list[Device]]:
+    def open_phones(selection: Selection, _cache: Cache, _notify: Notify) -> Iterator[list[Device]]:
         yield [SleepingPhone(str(selection.which), seconds, Path(folder) / "locks")]
 
     def listed(_options: Options) -> list[ListedDevice]:
         return [ListedDevice(f"sleeping:{host}-{at}", "ready", serial=f"{host}-{at}") for at in range(phones)]
 
-    device_kinds()["sleeping"] = DeviceKind("sleeping", opened, listed, attaches=True)
+    device_kinds()["sleeping"] = DeviceKind("sleeping", open_phones, listed, attaches=True)
     options = AgentOptions(scheduler, f"file://{folder}/store", host, Path(folder) / host, ("sleeping:all",))
 
     run_agent(options, lambda _line: None, Cache(Path(folder) / host / "cache"))
@@ -103,6 +107,8 @@ class Figures:
     phones: int
     orders: int
     seconds_each: float
+    opening: float
+    """What the client takes to connect to the lab and to the agents of all phones, before the first order."""
     wall: float
     ideal: float
     share_of_ideal: float
@@ -110,10 +116,15 @@ class Figures:
     beyond_median: float
     """What an order takes beyond its phone's time: its lease, its files, its result."""
     beyond_p95: float
+    dispatch_median: float
+    """The part of it until the phone begins."""
+    dispatch_p95: float
     scheduler_megabytes: float
     scheduler_cpu_seconds: float
     agents_cpu_seconds: float
     client_cpu_seconds: float
+    load_before: float
+    """The machine's load average of one minute, before the lab starts."""
     failed: int
 
 
@@ -125,11 +136,10 @@ def order(number: int) -> WorkOrder:
 
 
 def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) -> Figures:
-    """Start a lab, run the orders from as many clients as there are phones, and end it."""
-    from harness.core.store import FileStore
+    """Start a lab, run the orders from as many threads of a client as there are phones, and end it."""
     from harness.lab.client import Lab
-    from harness.lab.device import LabDevice
 
+    load = os.getloadavg()[0]
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -141,7 +151,7 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
         spawn.Process(target=offer, args=(address, str(folder), f"host{at}", each, seconds), daemon=True)
         for at in range(hosts)
     ]
-    processes = [scheduler, *agents]
+    processes, stack = [scheduler, *agents], ExitStack()
     for process in processes:
         process.start()
     try:
@@ -158,18 +168,24 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
             time.sleep(0.2)
         runner = folder / "runner"
         runner.write_bytes(os.urandom(1_000_000))
-        store, bound = FileStore(f"file://{folder}/store"), set[str]()
-        devices = [LabDevice(lab, card, store, bound=bound) for card in lab.cards()]
+        lab.close()
+        opening = time.monotonic()
+        selection = parse_device("lab:all", lab_scheduler=address, count="all")
+        devices = stack.enter_context(opened(selection, cache=Cache(folder / "client"), notify=lambda _line: None))
+        opening = time.monotonic() - opening
         beyond: list[float] = []
+        dispatch: list[float] = []
         failed: list[str] = []
 
-        def work(device: LabDevice, numbers: range) -> None:
+        def work(device: Device | Unavailable, numbers: range) -> None:
+            assert not isinstance(device, Unavailable)
             for number in numbers:
                 began = time.monotonic()
-                reason = device.run(runner, order(number)).reason
+                result = device.run(runner, order(number))
                 beyond.append(time.monotonic() - began - seconds)
-                if reason != "slept":
-                    failed.append(str(reason))
+                dispatch.append(result.observed.get("began", began) - began)
+                if result.reason != "slept":
+                    failed.append(str(result.reason))
 
         count = orders // len(devices)
         clients = [
@@ -187,23 +203,27 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
         used = [_cpu(pid) - was for pid, was in zip(pids, before, strict=True)]
         ideal = count * seconds
         memory = psutil.Process(scheduler.pid).memory_info().rss / 1e6
-        lab.close()
         return Figures(
             phones=len(devices),
             orders=count * len(devices),
             seconds_each=seconds,
+            opening=opening,
             wall=wall,
             ideal=ideal,
             share_of_ideal=ideal / wall,
             beyond_median=statistics.median(beyond),
             beyond_p95=statistics.quantiles(beyond, n=20)[-1],
+            dispatch_median=statistics.median(dispatch),
+            dispatch_p95=statistics.quantiles(dispatch, n=20)[-1],
             scheduler_megabytes=memory,
             scheduler_cpu_seconds=used[0],
             agents_cpu_seconds=sum(used[1:-1]),
             client_cpu_seconds=used[-1],
+            load_before=load,
             failed=len(failed),
         )
     finally:
+        stack.close()
         for process in processes:
             process.kill()
             process.join()

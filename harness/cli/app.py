@@ -45,6 +45,7 @@ COMMAND_MODULES = [
     "harness.cli.init",
     "harness.cli.lab",
     "harness.cli.labcompile",
+    "harness.cli.labtoken",
     "harness.cli.nightly",
     "harness.cli.nights",
     "harness.cli.package",

@@ -28,6 +28,12 @@ app.add_typer(lab_app, name="lab")
 Ca = Annotated[str | None, typer.Option("--tls-ca", metavar="FILE", help="who signs the lab's certificates")]
 Cert = Annotated[str | None, typer.Option("--tls-cert", metavar="FILE", help="this part's certificate")]
 Key = Annotated[str | None, typer.Option("--tls-key", metavar="FILE", help="its key")]
+TokenFile = Annotated[
+    str | None,
+    typer.Option(
+        "--token-file", metavar="FILE", help="file with this client's token, if one is wanted (or HARNESS_LAB_TOKEN)"
+    ),
+]
 Listen = Annotated[str, typer.Option("--listen", metavar="ADDRESS", help="address of this machine to listen at")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="listen beyond this machine without TLS")]
 Scheduler = Annotated[
@@ -52,6 +58,10 @@ def scheduler(
     dashboard: Annotated[
         str, typer.Option(metavar="ADDRESS:PORT", help="where Dask serves its own state over HTTP")
     ] = "127.0.0.1:0",
+    tokens: Annotated[
+        Path | None,
+        typer.Option("--tokens", metavar="FILE", help="only clients with a token of this list may use the lab"),
+    ] = None,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
     tls_key: Key = None,
@@ -70,7 +80,7 @@ def scheduler(
     configure()
     from harness.lab.scheduler import SchedulerOptions, run_scheduler
 
-    asyncio.run(run_scheduler(SchedulerOptions(listen, port, certificates, dashboard), note))
+    asyncio.run(run_scheduler(SchedulerOptions(listen, port, certificates, dashboard, tokens), note))
 
 
 @lab_app.command(
@@ -271,6 +281,7 @@ def demo(
 def release(
     phone: Annotated[str, typer.Argument(metavar="HOST/SERIAL", help="as `harness devices --lab` shows it")],
     scheduler: Scheduler,
+    token_file: TokenFile = None,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
     tls_key: Key = None,
@@ -279,17 +290,16 @@ def release(
     """End the quarantine of a phone whose fault somebody has found."""
     from harness.cli.documents.machine import ReleasedDocument
     from harness.lab.errors import PhoneLost, require_lab
-    from harness.lab.security import Certificates, check_address
+    from harness.lab.security import Certificates, check_address, client_token
 
     certificates = Certificates.of(tls_ca, tls_cert, tls_key)
     check_address(scheduler, certificates)
     require_lab()
-    from harness.lab import tasks
     from harness.lab.client import Absent, Lab, Silence
 
-    lab = Lab(scheduler, certificates)
+    lab = Lab(scheduler, certificates, client_token(token_file))
     try:
-        was = bool(lab.ask(phone, tasks.release))
+        was = bool(lab.ask(phone, "release"))
     except Absent as absent:
         raise UsageError(str(absent), cure="`harness devices --lab` lists its phones") from absent
     except Silence as silence:

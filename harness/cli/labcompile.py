@@ -16,7 +16,7 @@ from harness.cli.compile import (
     PrecisionOption,
     deliver,
 )
-from harness.cli.lab import Ca, Cert, Key, Scheduler, check_shared_cache, lab_app
+from harness.cli.lab import Ca, Cert, Key, Scheduler, TokenFile, check_shared_cache, lab_app
 from harness.cli.models import ModelCommand
 from harness.cli.offered import given
 from harness.cli.options import Json, OutputDir
@@ -50,6 +50,7 @@ def compile(
         int, typer.Option("--lab-priority", metavar="N", help="who waits with a higher one is first")
     ] = 0,
     output_dir: Annotated[Path, OutputDir] = Path("build"),
+    token_file: TokenFile = None,
     tls_ca: Ca = None,
     tls_cert: Cert = None,
     tls_key: Key = None,
@@ -67,7 +68,7 @@ def compile(
     from harness.compiler.observe.provenance import FILE_NAME as PROVENANCE
     from harness.compiler.targets import resolve_target
     from harness.lab.errors import require_lab
-    from harness.lab.security import Certificates, check_address
+    from harness.lab.security import Certificates, check_address, client_token
     from harness.report.progress import TerminalProgress
 
     certificates = Certificates.of(tls_ca, tls_cert, tls_key)
@@ -88,7 +89,7 @@ def compile(
     from harness.lab.wire import PROTOCOL, CompileOrder
 
     cache = Cache(notice=note)
-    lab = Lab(scheduler, certificates)
+    lab = Lab(scheduler, certificates, client_token(token_file))
     try:
         workers = builders(lab)
         note(f"workers that compile: {', '.join(one.name for one in workers)}")

@@ -26,7 +26,7 @@ from harness.regression.verdicts import exit_code, judge_nightly
 from harness.results.baselines import Baselines
 from harness.results.journal import Plan, read_plan, write_plan
 from harness.results.nightly import NIGHTLY, find_nightly, write_floor
-from harness.results.shared import after_runs, checked_url
+from harness.results.shared import after_runs, checked_url, followed
 from harness.results.shared.borrowing import borrow_baseline, nightly_runs_of_all
 
 
@@ -63,6 +63,10 @@ def nightly(
         typer.Option(help="resume a nightly run: its id, or latest", autocompletion=completion.nightly_runs),
     ] = None,
     time_budget: Annotated[float | None, typer.Option(min=0.01, help="minutes; no pair is begun after them")] = None,
+    emulated: Annotated[
+        bool,
+        typer.Option("--emulated", help="also emulated devices: their times are labelled and never judged"),
+    ] = False,
     cooldown: Annotated[float, typer.Option(min=0, help="seconds to wait for a device to be fit")] = 180.0,
     deadline: Annotated[float, typer.Option(min=1, help="seconds of one run")] = 600.0,
     markdown: Markdown = None,
@@ -89,7 +93,8 @@ def nightly(
     cache = Cache(notice=note)
     with opened(selected(context, device, unattended=True), cache=cache, notify=note) as found:
         devices = _available(found)
-        refuse_emulated(devices)
+        if not emulated or calibrate:
+            refuse_emulated(devices)
         by_name = {one.name: one for one in devices}
         if resume is not None:
             folder = find_nightly(results_dir, resume)
@@ -109,7 +114,8 @@ def nightly(
         if plan.calibrate:
             _show_floors(plan, run.calibrate(), by_name, results_dir, as_json=as_json)
             return
-        result = run.run()
+        with followed(url, results_dir, plan.night_id, note):
+            result = run.run()
     record = judge_nightly(results_dir, folder, result, nightly_runs_of_all(url, note))
     show_nightly(record, markdown=markdown, junit=junit, as_json=as_json)
     if url is not None:
@@ -140,7 +146,7 @@ def _plan(
         if sessions
         else kept_candidate(results, candidate)
         if candidate is not None
-        else built_candidate(results, baseline, note)
+        else built_candidate(results, baseline, note, devices[0])
     )
     return plan_nightly(
         results, baseline, devices, candidate_of, only=only, words=words, calibrate=sessions, candidate=candidate

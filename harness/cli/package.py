@@ -19,11 +19,12 @@ from harness.cli.compile import (
     show_compiled,
 )
 from harness.cli.documents.base import harness_version
+from harness.cli.elsewhere import compiling
 from harness.cli.models import ModelCommand
 from harness.cli.offered import given
 from harness.cli.options import Json, OutputDir
 from harness.cli.output import note, renamed
-from harness.compiler import Archive, CompileRequest, compile_models
+from harness.compiler import Archive, CompileRequest
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
@@ -95,10 +96,11 @@ def ios(
     with TerminalProgress(sys.stderr).stage("looking at the models") as stage:
         found = _for_apps(compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe))
     archives: dict[Slice, Archive] = {}
-    for which, target in SLICE_TARGETS.items():
-        with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
-            request = CompileRequest(found, target, mcpu, precision, keep_wide=keep_wide or ())
-            archives[which] = compile_models(request, cache=cache, progress=stage.describe)
+    with compiling(options, kv_cache=kv_cache, cache=cache) as compiled:
+        for which, target in SLICE_TARGETS.items():
+            with TerminalProgress(sys.stderr).stage(f"compiling {', '.join(options.named)} for {target}") as stage:
+                request = CompileRequest(found, target, mcpu, precision, keep_wide=keep_wide or ())
+                archives[which] = compiled(request, stage.describe)
     with TerminalProgress(sys.stderr).stage("packaging") as stage:
         framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.describe)
     show_compiled([framework, output_dir / FILE_NAME], "ios", as_json=as_json)
@@ -142,16 +144,20 @@ def _add(language: str, text: str) -> None:
         with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:
             found = _for_apps(compilables(options, kv_cache=True, cache=cache, progress=stage.describe))
 
-            def compiled(target: str) -> Archive:
-                request = CompileRequest(found, target, None, precision, keep_wide=keep_wide or ())
-                return compile_models(request, cache=cache, progress=stage.describe)
-
             shared: dict[str, Any] = {"harness_version": version, "cache": cache, "progress": stage.describe}
-            if language == "swift":
-                archives = {which: compiled(target) for which, target in SLICE_TARGETS.items()}
+            targets: dict[Slice, str] = dict(SLICE_TARGETS) if language == "swift" else {}
+            with compiling(options, kv_cache=True, cache=cache) as compiled:
+
+                def archive(target: str) -> Archive:
+                    request = CompileRequest(found, target, None, precision, keep_wide=keep_wide or ())
+                    return compiled(request, stage.describe)
+
+                archives = {which: archive(target) for which, target in targets.items()}
+                own = None if targets else archive("llvm")
+            if own is None:
                 written = write_swift_package(archives, output_dir, **shared)
             else:
-                written = write_package(language, compiled("llvm"), output_dir, **shared)
+                written = write_package(language, own, output_dir, **shared)
         show_compiled(written, "ios" if language == "swift" else "llvm", as_json=as_json)
 
 

@@ -14,7 +14,7 @@ from harness.cli.documents.sync import CompactedRow, FailedRow, SyncDocument, Up
 from harness.cli.options import DEFAULT_RESULTS, Json, ResultsDir, UploadTo
 from harness.cli.output import note, print_json, print_line, print_table
 from harness.cli.units import size_text
-from harness.core.errors import ExitCode, HarnessError
+from harness.core.errors import ExitCode, HarnessError, UsageError
 from harness.core.interruptible import interruptible
 from harness.results.shared import named_url, uploader
 
@@ -29,7 +29,7 @@ TITLES = ("uploaded", "name", "files", "size", "rows")
 
 @app.command(
     epilog="Examples:\n\n  harness sync --results-url s3://team-bench/results\n\n  harness sync latest --json"
-    "\n\n  harness sync --dry-run\n\n  harness sync --compact",
+    "\n\n  harness sync --dry-run\n\n  harness sync --compact\n\n  harness sync --adopt 20261130-120000-123-abcd",
 )
 def sync(
     names: Annotated[
@@ -45,19 +45,29 @@ def sync(
     compact: Annotated[
         bool, typer.Option("--compact", help="then write the store's many small files as few large ones")
     ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="the named runs are unfinished ones in the store, of machines that are gone: end them as incomplete",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="only list what would be uploaded")] = False,
     as_json: Json = False,
 ) -> None:
     """Upload runs, nightly runs and baselines that the results store lacks, or has as they were before.
 
-    It may be interrupted and run again at any time: nothing is uploaded twice. Runs that have not ended are left out.
+    It may be interrupted and run again at any time: nothing is uploaded twice. Runs that are still
+    being written are left out.
     """
     to = uploader(url := named_url(results_url))
     # Imported here because the packages of the extra `lab` take half a second to load, and may be missing.
     from harness.report.progress import TerminalProgress
-    from harness.results.shared.sync import planned
+    from harness.results.shared.sync import adopted, planned
 
-    plan, trouble = planned(results_dir, names or ()), None
+    if adopt and not names:
+        raise UsageError("--adopt needs the names of runs", cure=f"harness runs --results-url {url} shows them")
+    plan, trouble = adopted(url, names or ()) if adopt else planned(results_dir, names or ()), None
     if dry_run:
         pending = [item for item in plan.items if to.lacks(item)]
         present = [item.name for item in plan.items if item not in pending]
@@ -105,6 +115,7 @@ def _document(url: str, plan: Sync, pending: Sequence[Item], present: list[str],
         present=present,
         pending=[item.name for item in pending],
         waiting=plan.waiting,
+        so_far=plan.unfinished,
         failed=[FailedRow(name=name, reason=reason) for name, reason in plan.failed.items()],
         compacted=[CompactedRow(table=name, before=a, after=b) for name, (a, b) in plan.compacted.items()],
     )
@@ -125,7 +136,8 @@ def _show(document: SyncDocument, *, as_json: bool) -> None:
     for failed in document.failed:
         note(f"{failed.name} cannot be uploaded: {failed.reason}")
     for name in document.waiting:
-        note(f"{name} has not ended, and is left out")
+        so_far = "; what it measured so far was uploaded" if name in document.so_far else ", and is left out"
+        note(f"{name} has not ended{so_far}")
     counts = [f"{len(document.uploaded)} uploaded", f"{len(document.present)} were there"]
     if document.pending:
         counts.append(f"{len(document.pending)} to upload")

@@ -162,6 +162,17 @@ class Cache:
                     shared.give(kind, key, folder, read_manifest(folder))
         return folder
 
+    def has(self, kind: str, key: str) -> bool:
+        """Return whether this machine or the machines that share have an entry, which may turn out to be damaged."""
+        if (self.root / kind / key).exists():
+            return True
+        shared = self._shared_of(kind)
+        return shared is not None and shared.has(kind, key)
+
+    def shares(self, kind: str) -> bool:
+        """Return whether the environment names a cache that machines share, and it has entries of that kind."""
+        return self._shared_of(kind) is not None
+
     def _shared_of(self, kind: str) -> SharedCache | None:
         """Return the cache that machines share, if the environment names one and it has entries of that kind."""
         if not os.environ.get(SHARED):

@@ -109,6 +109,14 @@ class SharedCache:
         require_store()
         return cls(url, key.encode() if key else None, notice)
 
+    def has(self, kind: str, key: str) -> bool:
+        """Return whether the store has an entry of that name."""
+        try:
+            return not self._away and self._store.has(_name(kind, key))
+        except HarnessError as error:
+            self._leave(error)
+            return False
+
     def take(self, kind: str, key: str, folder: Path) -> bool:
         """Fill an empty folder with an entry's verified files; return False if there is none that can be used."""
         name = _name(kind, key)

@@ -34,6 +34,8 @@ MOST_BYTES = 4 * 2**30
 """The most bytes of one file."""
 ONE_REQUEST = 64 * 2**20
 """Larger files are sent in parts."""
+SMALL = 2**18
+"""Smaller files are sent without asking first whether the store has them."""
 MISSING = (NotFoundError, FileNotFoundError)
 _THERE = (AlreadyExistsError, FileExistsError)
 """The library raises Python's own errors for some of its own."""
@@ -103,7 +105,7 @@ class FileStore:
         with self.trouble("taking", name):
             if again:
                 obstore.put(self.objects, _key(sha256), contents, use_multipart=size > ONE_REQUEST)
-            elif not self._has(sha256, size):
+            elif size <= SMALL or not self._has(sha256, size):
                 try:
                     if size > ONE_REQUEST:
                         obstore.put(self.objects, _key(sha256), contents, use_multipart=True)
@@ -130,10 +132,18 @@ class FileStore:
                 digest.update(chunk)
                 stream.write(chunk)
             if digest.hexdigest() != sha256:
-                raise StoreDamaged(
-                    f"the file {sha256[:12]} of the store has other contents than its name promises",
-                    cure=f"remove {FOLDER}/{sha256[:2]}/{sha256} from the store, and find out who changed it",
-                )
+                raise _other_contents(sha256)
+
+    def fetch_bytes(self, sha256: str, most: int) -> bytes:
+        """Return the contents of the file of that hash, which has at most so many bytes."""
+        if not _SHA256.fullmatch(sha256):
+            raise StoreFailed(f"{quoted(sha256)} is no hash of a file")
+        found = self.read(_key(sha256), most)
+        if found is None:
+            raise StoreDamaged(f"the store {self.url} has no file {sha256[:12]}")
+        if hashlib.sha256(found).hexdigest() != sha256:
+            raise _other_contents(sha256)
+        return found
 
     def read(self, name: str, most: int) -> bytes | None:
         """Return a named object of at most so many bytes, None if there is none; raises StoreDamaged, StoreFailed."""
@@ -196,6 +206,13 @@ class FileStore:
 
 def _key(sha256: str) -> str:
     return f"{FOLDER}/{sha256[:2]}/{sha256}"
+
+
+def _other_contents(sha256: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"the file {sha256[:12]} of the store has other contents than its name promises",
+        cure=f"remove {_key(sha256)} from the store, and find out who changed it",
+    )
 
 
 def short(error: Exception) -> str:

@@ -26,11 +26,15 @@ from harness.core.store import FileStore
 from harness.devices.base import Notify, Unavailable
 from harness.devices.kinds import device_kinds, known_kind
 from harness.devices.selection import opened, parse_device
+from harness.lab import tasks
 from harness.lab.building import Builder
+from harness.lab.errors import TokenRefused
 from harness.lab.phone import Phone
 from harness.lab.quarantine import MOST_FAILURES, Quarantine
+from harness.lab.runners import Runners
 from harness.lab.security import Certificates, security
-from harness.lab.wire import BUILDER, CARD, LEASE_SECONDS
+from harness.lab.tokens import Admission
+from harness.lab.wire import ASK, BUILDER, CARD, LEASE_SECONDS, TOKEN
 
 LOOK_SECONDS = 5.0
 HEALTH_SECONDS = 30.0
@@ -67,15 +71,43 @@ class AgentOptions:
     """So many orders to compile are taken at a time."""
 
 
-class PhoneWorker(Worker):
-    """Run a phone's tasks; they find the phone in :attr:`phone`."""
+class _LabWorker(Worker):
+    """Be a worker of Dask that checks clients' tokens."""
+
+    def __init__(self, *arguments: Any, admission: Admission, **settings: Any) -> None:
+        self.admission = admission
+        super().__init__(*arguments, **settings)
+
+    async def admitted(self, token: str) -> str:
+        """Return whose token it is; raises TokenRefused, and what asking the scheduler raises."""
+        return await self.admission.client(token, self._ask_scheduler)
+
+    def admitted_now(self, token: str) -> str:
+        """Return the same, for a task's thread."""
+        return self.admission.client_now(token, self._ask_scheduler, self.loop.asyncio_loop)  # type: ignore[attr-defined]
+
+    async def _ask_scheduler(self, token: str) -> str:
+        return str(await getattr(self.scheduler, TOKEN)(token=token))
+
+
+class PhoneWorker(_LabWorker):
+    """Run a phone's tasks, which find the phone in :attr:`phone`, and answer questions about it."""
 
     def __init__(self, *arguments: Any, phone: Phone, **settings: Any) -> None:
         self.phone = phone
         super().__init__(*arguments, **settings)
+        self.handlers[ASK] = self._answer
+
+    async def _answer(self, what: str, token: str, words: list[Any]) -> dict[str, Any]:
+        """Answer one question; what is refused is an answer, too."""
+        try:
+            client = "" if what in tasks.OF_HOLDERS else await self.admitted(token)
+        except TokenRefused as error:
+            return {"refused": str(error.args[0])}
+        return {"answer": await tasks.QUESTIONS[what](self.phone, client, *words)}
 
 
-class BuildWorker(Worker):
+class BuildWorker(_LabWorker):
     """Run tasks that compile; they find the compiler in :attr:`builder`."""
 
     def __init__(self, *arguments: Any, builder: Builder, **settings: Any) -> None:
@@ -108,6 +140,8 @@ class Agent:
         self._notify = notify
         self._cache = cache or Cache(notice=notify)
         self._store = FileStore(options.store)
+        self._runners = Runners(options.host, self._store, self._cache)
+        self._admission = Admission()
         self._quarantine = Quarantine(options.state / "quarantine.json", options.most_failures)
         self._builders = [
             Builder(options.host, number, store=self._store, cache=self._cache, notify=notify)
@@ -225,7 +259,7 @@ class Agent:
                         _serial(spec, device.facts(), device.name, alone=len(usable) == 1),
                         device,
                         store=self._store,
-                        cache=self._cache,
+                        runners=self._runners,
                         quarantine=self._quarantine,
                         lease_seconds=self._options.lease_seconds,
                         notify=self._notify,
@@ -260,6 +294,7 @@ class Agent:
             "dashboard_address": "127.0.0.1:0",
             "local_directory": str(options.state / "dask"),
             "death_timeout": 30,
+            "admission": self._admission,
         }
 
     async def _serve(self, worker: Worker) -> None:

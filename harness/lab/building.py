@@ -7,7 +7,6 @@ import re
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from harness.compiler import CompileRequest, compile_models
 from harness.compiler.front import archive_keys
@@ -36,7 +35,15 @@ def request_of(order: CompileOrder, model: str, cache: Cache, progress: Notify) 
     options = ModelOptions(models=(model,), own={key: value for key, value in order.own.items() if key in offered})
     variant = "cache" if order.kv_cache else "cacheless"
     found = [one.compilable(variant) for one in open_workloads(options, cache=cache, progress=progress)]
-    return CompileRequest(found, order.target, order.mcpu, order.precision, keep_wide=tuple(order.keep_wide))
+    return CompileRequest(
+        found,
+        order.target,
+        order.mcpu,
+        order.precision,
+        profile=order.profile,
+        taps=order.taps,
+        keep_wide=tuple(order.keep_wide),
+    )
 
 
 class Builder:
@@ -48,8 +55,8 @@ class Builder:
         self._lock = threading.Lock()
         self._doing, self._began, self._done = "", 0.0, 0
 
-    def card(self) -> dict[str, Any]:
-        """Return what the lab may know of it."""
+    def card(self) -> str:
+        """Return what the lab may know of it, as the JSON of a :class:`BuilderCard`."""
         with self._lock:
             doing, began, done = self._doing, self._began, self._done
         return BuilderCard(
@@ -61,7 +68,7 @@ class Builder:
             doing=doing,
             seconds=max(0.0, time.monotonic() - began) if doing else 0.0,
             done=done,
-        ).model_dump(mode="json")
+        ).model_dump_json()
 
     def build(self, order: CompileOrder) -> Compiled:
         """Compile an order, and give its archives to the shared cache; every error becomes a part of the answer."""

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,16 +20,26 @@ from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
+from harness.core.text import shown_line
 from harness.lab import tasks
-from harness.lab.errors import LabUnreachable
+from harness.lab.errors import LabUnreachable, TokenRefused
 from harness.lab.security import Certificates, check_address, security
-from harness.lab.wire import BuilderCard, Card, builder_of, card_of
+from harness.lab.wire import ASK, BuilderCard, Card, builder_of, card_of
 
 CONNECT_SECONDS = 15.0
 ASK_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 _T = TypeVar("_T")
-_TROUBLE = (OSError, asyncio.TimeoutError, CommClosedError, ClosedClientError, RuntimeError, ValueError, KeyError)
+_TROUBLE = (
+    OSError,
+    asyncio.TimeoutError,
+    CommClosedError,
+    ClosedClientError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+)
 """What a call through a scheduler raises that is killed, or whose worker is."""
 
 
@@ -67,7 +77,8 @@ class Submitted:
 class Lab:
     """Speak to one lab; raises LabMisuse for a wrong address and LabUnreachable if nobody answers there."""
 
-    def __init__(self, address: str, certificates: Certificates | None) -> None:
+    def __init__(self, address: str, certificates: Certificates | None, token: str = "") -> None:
+        self._token = token
         self.address = check_address(address, certificates)
         self._security = security(certificates)
         self._client: Client | None = None
@@ -107,41 +118,39 @@ class Lab:
             raise LabUnreachable(f"the scheduler at {self.address} does not answer: {silence}") from silence
         return [found[name] for name in sorted(found)]
 
-    def ask(self, phone: str, function: Callable[..., Awaitable[Any]], *arguments: Any, wait: float = 0.0) -> Any:
-        """Call a function of :mod:`harness.lab.tasks` on the phone's agent; raises Silence or Absent."""
+    def ask(self, phone: str, question: str, *words: Any, wait: float = 0.0) -> Any:
+        """Ask a phone's agent a question of :mod:`harness.lab.tasks`; raises Silence, Absent or TokenRefused."""
 
         async def asked() -> Any:
             address = (await self._known(phone)).addresses[phone]
             client = await self._connected()
+            message = {"op": ASK, "what": question, "token": self._token, "words": words}
             try:
-                return (await client.run(function, *arguments, workers=[address]))[address]
+                found = await client.scheduler.proxy(msg=message, worker=address)  # type: ignore[union-attr]
             except BaseException:
                 self._last = None  # the phone may have another address by now
                 raise
+            if (refused := found.get("refused")) is not None:
+                raise TokenRefused(shown_line(str(refused), most=300))
+            return found["answer"]
 
         return self._do(asked, wait + ASK_SECONDS)
 
-    def hold(self, phone: str, lease: str, owner: str, wait_seconds: float, priority: int) -> tuple[str, Any]:
-        """Queue a lease at a phone; return the scheduler's id, and what :meth:`drop` takes. Raises Silence, Absent."""
+    def greet(self, phones: Collection[str]) -> None:
+        """Connect to the agents of these phones, all at once, so that no order has to wait for that.
 
-        async def queued() -> tuple[str, Any]:
-            census = await self._known(phone)
-            client = await self._connected()
-            future = client.submit(
-                tasks.hold,
-                lease,
-                owner,
-                wait_seconds,
-                key=f"hold-{lease}",
-                workers=[census.addresses[phone]],
-                resources={"phone": 1},
-                priority=priority,
-                pure=False,
-                retries=0,
-            )
-            return census.scheduler, future
+        One that does not answer is left to the order that will want it.
+        """
 
-        return self._do(queued, ASK_SECONDS)
+        async def greeted() -> None:
+            census, client = self._last or await self._census(), await self._connected()
+            message = {"op": ASK, "what": "look", "token": "", "words": ("", 0, 0.0)}
+            found = [census.addresses[phone] for phone in phones if phone in census.addresses]
+            asked = [client.scheduler.proxy(msg=message, worker=one) for one in found]  # type: ignore[union-attr]
+            await asyncio.gather(*asked, return_exceptions=True)
+
+        with contextlib.suppress(Silence):
+            self._do(greeted, ASK_SECONDS)
 
     def submit(self, order: str, priority: int) -> Submitted:
         """Queue an order for the workers that compile; the same order of two clients is one task. Raises Silence."""
@@ -151,7 +160,9 @@ class Lab:
             future = client.submit(
                 tasks.build,
                 order,
-                key=f"compile-{hashlib.sha256(order.encode()).hexdigest()}",
+                self._token,
+                # The same order of two clients is one task, unless they have different tokens.
+                key=f"compile-{hashlib.sha256(f'{self._token}{order}'.encode()).hexdigest()}",
                 resources={"compile": 1},
                 priority=priority,
                 retries=2,
@@ -214,7 +225,7 @@ class Lab:
         future = asyncio.run_coroutine_threadsafe(bounded(), self._loop)
         try:
             return future.result()
-        except Absent:
+        except (Absent, TokenRefused):
             raise
         except (concurrent.futures.CancelledError, *_TROUBLE) as error:
             raise Silence(str(error) or type(error).__name__) from error

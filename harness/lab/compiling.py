@@ -58,13 +58,15 @@ def prepare(model: str, order: CompileOrder, *, store: FileStore, cache: Cache, 
     return Job(model, order.model_copy(update=update))
 
 
-def builders(lab: Lab) -> list[BuilderCard]:
-    """Return the lab's workers that compile; raises NoBuilder and LabUnreachable."""
+def builders(lab: Lab, none: list[BuilderCard] | None = None) -> list[BuilderCard]:
+    """Return the lab's workers that compile, or ``none``; raises NoBuilder without it, and LabUnreachable."""
     try:
         found = lab.census().builders
     except Silence as silence:
         raise LabUnreachable(f"the scheduler at {lab.address} does not answer: {silence}") from silence
     usable = [found[name] for name in sorted(found) if found[name].protocol == PROTOCOL]
+    if not usable and none is not None:
+        return none
     if not usable:
         raise NoBuilder(f"no agent of the lab at {lab.address} compiles")
     return usable

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -32,9 +31,16 @@ from harness.devices.remote import SETTLE_SECONDS
 from harness.lab.client import Lab
 from harness.lab.errors import PhoneLost
 from harness.lab.phone_choice import choose_equal
-from harness.lab.turn import OnEvent, Stopped, Turn
+from harness.lab.turn import Call, OnEvent, Stopped, Turn
 from harness.lab.wire import Card, Event, RunEnd
 from harness.protocol.schema import Probe, Sample, WorkOrder
+
+if TYPE_CHECKING:
+    from harness.compiler import CompileRequest
+    from harness.core.cache import Cache
+    from harness.core.progress import Progress
+    from harness.lab.elsewhere import LabCompiler
+    from harness.models.options import ModelOptions
 
 CLOSED = "the device was closed"
 
@@ -62,9 +68,14 @@ class LabDevice:
         self._lock = threading.RLock()
         self._held = 0
         self._abandoned = False
+        self._opening: Call | None = None
+        """The call that the phone begins with."""
         self._turn: Turn | None = None
         self._wait = DEFAULT_WAIT
         self._say: Notify = notify
+        self._compiler: LabCompiler | None = None
+        self._sent: tuple[tuple[str, int, int, int], str] | None = None
+        """The runner that was brought into the store last, and its hash."""
         bound.add(card.name)
 
     def facts(self) -> dict[str, Any]:
@@ -130,11 +141,14 @@ class LabDevice:
         arguments = self._runner(runner)
         shares: list[dict[str, Any]] = []
         before: tuple[AnyRecord, ...] = ()
-        with self.reserve():
+        told = {**arguments, "order": self._order(order, before), "deadline": deadline}
+        with self._reserved_for("run", told):
             while True:
                 reader = ResultReader(None, order, on_record, before=before)
-                left = deadline if not before else max(1.0, deadline - (time.monotonic() - began))
-                end, reason = self._ran(reader, {**arguments, "order": self._order(order, before), "deadline": left})
+                if before:
+                    left = max(1.0, deadline - (time.monotonic() - began))
+                    told = {**arguments, "order": self._order(order, before), "deadline": left}
+                end, reason = self._ran(reader, told)
                 shares.append({"phone": self.card.name, "records": len(reader.fresh)})
                 lost = end is None and reason != CLOSED and reader.fault is None and reader.end is None
                 if not lost or time.monotonic() - began > deadline:
@@ -146,6 +160,16 @@ class LabDevice:
                     break
                 before = tuple(reader.records)
         return _result(order, reader, end, reason, shares, time.monotonic() - began)
+
+    def compile_elsewhere(
+        self, options: ModelOptions, request: CompileRequest, variant: str, *, cache: Cache, progress: Progress
+    ) -> None:
+        """Have the lab compile what no cache has; see :class:`harness.run.builder.CompilesElsewhere`."""
+        from harness.lab.elsewhere import LabCompiler
+
+        if self._compiler is None:
+            self._compiler = LabCompiler(self._lab, priority=self._priority, notify=self._notify)
+        self._compiler.compile(options, request, variant, cache=cache, progress=progress)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -169,7 +193,8 @@ class LabDevice:
                 self._say(event.text)
 
         try:
-            return RunEnd.model_validate(self._begun().call("run", arguments, take)), None
+            turn = self._begun()
+            return RunEnd.model_validate(turn.call(self._call("run", arguments), take)), None
         except PhoneLost as error:
             self._turn = None
             return None, str(error.args[0])
@@ -196,12 +221,12 @@ class LabDevice:
             elif event.what == "notice":
                 self._say(event.text)
 
-        with self.reserve():
+        with self._reserved_for(method, arguments):
             try:
                 while True:
                     turn = self._begun()
                     with self._moving():
-                        return turn.call(method, arguments, hear)
+                        return turn.call(self._call(method, arguments), hear)
             except Stopped:
                 self._give_back()
                 raise DeviceLost(f"{self.name}: {CLOSED}") from None
@@ -211,6 +236,23 @@ class LabDevice:
                 self._abandon(error)
                 raise
 
+    @contextlib.contextmanager
+    def _reserved_for(self, method: str, arguments: dict[str, Any]) -> Iterator[None]:
+        """Reserve the phone for one call, which is sent along if the phone is not ours yet."""
+        with self._lock:
+            if self._held == 0:
+                self._opening = Call.of(method, arguments, last=True)
+            try:
+                with self.reserve():
+                    self._opening = None
+                    yield
+            finally:
+                self._opening = None
+
+    def _call(self, method: str, arguments: dict[str, Any]) -> Call:
+        """Return a call; nobody needs the phone behind it unless somebody else has reserved it."""
+        return Call.of(method, arguments, last=self._held == 1)
+
     def _begun(self) -> Turn:
         """Return the turn with the phone; wait for one if there is none, or if it ended."""
         while self._turn is None or self._turn.over:
@@ -219,7 +261,7 @@ class LabDevice:
             turn = Turn(self._lab, self.card.name, self._say, self._stopping)
             with self._moving():
                 try:
-                    turn.begin(self._wait, self._priority)
+                    turn.begin(self._wait, self._priority, self._opening)
                 except Stopped:
                     raise DeviceLost(f"{self.name}: {CLOSED}") from None
                 self._turn = turn
@@ -257,8 +299,13 @@ class LabDevice:
         self._turn = None
 
     def _runner(self, runner: Path) -> dict[str, Any]:
+        """Bring a runner into the store; return its hash, which is made again only if the file is another."""
         try:
-            return {"runner": self._store.put(runner), "suffix": runner.suffix}
+            found = runner.stat()
+            state = (str(runner), found.st_ino, found.st_size, found.st_mtime_ns)
+            if self._sent is None or self._sent[0] != state:
+                self._sent = (state, self._store.put(runner))
+            return {"runner": self._sent[1], "suffix": runner.suffix}
         except OSError as error:
             raise RunnerUnusable(f"the runner {runner} cannot be read: {error.strerror}") from error
 
@@ -268,10 +315,8 @@ class LabDevice:
             "skip_samples": sum(isinstance(record, Sample) for record in before),
             "skip_probes": sum(isinstance(record, Probe) for record in before),
         }
-        with tempfile.TemporaryDirectory(prefix="harness-lab-") as folder:
-            path = Path(folder, "order.json")
-            path.write_text(order.model_copy(update=skipped if before else {}).model_dump_json(), encoding="utf-8")
-            return self._store.put(path)
+        text = order.model_copy(update=skipped if before else {}).model_dump_json()
+        return self._store.put_bytes(text.encode(), "an order")
 
 
 class _BadRecord(Exception):

@@ -41,6 +41,12 @@ class PhoneRefused(DeviceError):
     cure = "`harness devices --lab` shows why; `harness lab release PHONE` ends a quarantine"
 
 
+class TokenRefused(PhoneRefused):
+    """The lab wants a token, and the client's is missing, has expired or was taken back."""
+
+    cure = "ask who runs the lab for one (`harness lab token add NAME`), and set HARNESS_LAB_TOKEN to it"
+
+
 def require_lab() -> None:
     """Raise PackageMissing if the packages of the extra ``lab`` are not installed."""
     for name in PACKAGES:
@@ -50,7 +56,7 @@ def require_lab() -> None:
 
 _KNOWN: dict[str, type[HarnessError]] = {
     one.__name__: one
-    for one in (*vars(device_errors).values(), StoreFailed, PhoneRefused)
+    for one in (*vars(device_errors).values(), StoreFailed, PhoneRefused, TokenRefused)
     if isinstance(one, type) and issubclass(one, DeviceError | StoreFailed)
 }
 

@@ -13,7 +13,7 @@ from harness.devices.base import Device, Notify, Unavailable
 from harness.devices.kinds import DeviceKind, ListedDevice, Options, Selection
 from harness.devices.options import OPENING, Command, DeviceOption
 from harness.lab.errors import LabMisuse, require_lab
-from harness.lab.security import VARIABLE, Certificates
+from harness.lab.security import TOKEN_VARIABLE, VARIABLE, Certificates, client_token
 
 if TYPE_CHECKING:
     from harness.lab.client import Lab
@@ -38,6 +38,12 @@ CA, CERT, KEY = (
     DeviceOption(f"--lab-tls-{part}", f"TLS: {what}", metavar="FILE", commands=_ALSO_LISTING)
     for part, what in (("ca", "who signs the lab's certificates"), ("cert", "own certificate"), ("key", "its key"))
 )
+TOKEN_FILE = DeviceOption(
+    "--lab-token-file",
+    f"file with this client's token, if the lab wants one (or {TOKEN_VARIABLE})",
+    metavar="FILE",
+    commands=_ALSO_LISTING,
+)
 LISTING = DeviceOption("--lab", "list the phones of the lab alone", switch=True, commands=("devices",))
 
 
@@ -49,7 +55,8 @@ def lab_of(options: Mapping[str, Any]) -> Lab:
     require_lab()
     from harness.lab.client import Lab
 
-    return Lab(address, Certificates.of(CA.of(options), CERT.of(options), KEY.of(options)))
+    token = client_token(TOKEN_FILE.of(options))
+    return Lab(address, Certificates.of(CA.of(options), CERT.of(options), KEY.of(options)), token)
 
 
 @contextmanager
@@ -74,6 +81,7 @@ def _open(selection: Selection, _cache: Cache, notify: Notify) -> Iterator[Seque
             url = STORE.of(options) or card.store
             store = stores.setdefault(url, FileStore(url))
             devices.append(LabDevice(lab, card, store, bound=bound, priority=priority, notify=notify))
+        lab.greet([card.name for card in cards])
         notify(f"phones of the lab: {', '.join(card.name for card in cards)}")
         yield devices
 
@@ -128,6 +136,6 @@ LAB = DeviceKind(
     _open,
     _list_attached,
     forms="lab:SELECTOR with --count N",
-    options=(SCHEDULER, STORE, PRIORITY, COUNT, CA, CERT, KEY, LISTING),
+    options=(SCHEDULER, STORE, PRIORITY, COUNT, CA, CERT, KEY, TOKEN_FILE, LISTING),
     listed_alone=LISTING,
 )

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 from harness.core.errors import HarnessError
@@ -44,12 +44,14 @@ class Lease:
         *,
         wait_seconds: float,
         stop: Callable[[], None],
+        priority: int = 0,
         seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = lease
         self.owner = owner
         self.wait_seconds = wait_seconds
+        self.priority = priority
         self._stop = stop
         self._seconds = seconds
         self._clock = clock
@@ -61,7 +63,7 @@ class Lease:
         self._doing = ""
         self._number = 0
         self._events: deque[Event] = deque()
-        self._calls: queue.SimpleQueue[tuple[int, str, dict[str, Any]] | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[int, str, dict[str, Any], bool] | None] = queue.SimpleQueue()
         self._called = 0
         self._running = 0
         self._pushed = 0.0
@@ -99,18 +101,21 @@ class Lease:
         if silent:
             self.end(f"its client was not heard of for {self._seconds:.0f} s")
 
-    def call(self, number: int, method: str, arguments: dict[str, Any]) -> None:
-        """Queue a call. One that was queued before is not queued again, since a client repeats what got lost."""
+    def call(self, number: int, method: str, arguments: dict[str, Any], *, last: bool = False) -> None:
+        """Queue a call; with ``last`` the lease ends after it.
+
+        One that was queued before is not queued again, since a client repeats what got lost.
+        """
         self.expire()
         with self._lock:
             self._heard = self._clock()
             if self._state == "ended" or number <= self._called:
                 return
             self._called = number
-        self._calls.put((number, method, arguments))
+        self._calls.put((number, method, arguments, last))
 
-    async def poll(self, known: str, after: int, wait: float) -> Polled:
-        """Return the events behind number ``after`` as soon as there are some or the state is not the ``known`` one.
+    async def poll(self, known: Collection[str], after: int, wait: float) -> Polled:
+        """Return the events behind number ``after`` as soon as there are some or the state is none of the ``known``.
 
         Returns at the latest after ``wait`` seconds, and forgets the events up to ``after``. A client that was not
         heard of for too long has lost the lease, also if nobody has noticed it yet, as where the agent was stopped.
@@ -127,7 +132,7 @@ class Lease:
                     self._heard = self._clock()
                     while self._events and self._events[0].number <= after:
                         self._events.popleft()
-                    pressing = self._state != known or any(event.what in _ENDS for event in self._events)
+                    pressing = self._state not in known or any(event.what in _ENDS for event in self._events)
                     left = until - self._clock()
                     if pressing or left <= 0 or (self._events and left < wait - GATHER_SECONDS):
                         return Polled(
@@ -191,7 +196,10 @@ class Lease:
                 continue
             if call is None:
                 break
-            self._answer(*call, methods, failed)
+            number, method, arguments, last = call
+            self._answer(number, method, arguments, methods, failed)
+            if last:
+                self.end("its client gave it back")
 
     def _answer(
         self,

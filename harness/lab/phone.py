@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.cache import Cache
 from harness.core.errors import HarnessError
 from harness.core.store import FileStore
 from harness.core.text import shown_line
@@ -26,6 +24,7 @@ from harness.lab.errors import PhoneRefused
 from harness.lab.labels import Label, labels_of, labels_of_conditions
 from harness.lab.lease import Lease, Method
 from harness.lab.quarantine import Quarantine
+from harness.lab.runners import Runners
 from harness.lab.wire import LEASE_SECONDS, PROTOCOL, Card, RunEnd, State, Waiter, harness_version
 from harness.protocol.schema import WorkOrder
 
@@ -37,7 +36,7 @@ MOST_WAITERS = 20
 """So many of those who wait are on a phone's card."""
 _OTHERS_FAULT = (RunnerUnusable, DeviceBusy, DeviceNotReady, IncompleteResult, PhoneRefused)
 """Errors that are not a failure of the phone."""
-SUFFIXES = ("", ".ipa", ".apk")
+MOST_ORDER_BYTES = 256 * 2**20
 
 
 class Phone:
@@ -50,7 +49,7 @@ class Phone:
         device: Device,
         *,
         store: FileStore,
-        cache: Cache,
+        runners: Runners,
         quarantine: Quarantine,
         lease_seconds: float = LEASE_SECONDS,
         notify: Notify = silent,
@@ -60,7 +59,7 @@ class Phone:
         self.broken = False
         """True if the device has to be opened again before it can be used."""
         self._host, self._serial = host, serial
-        self._store, self._cache, self._quarantine, self._notify = store, cache, quarantine, notify
+        self._store, self._runners, self._quarantine, self._notify = store, runners, quarantine, notify
         self._lease_seconds = lease_seconds
         self._facts = device.facts()
         emulated = {**self._facts, "emulated": device.emulated}
@@ -73,10 +72,12 @@ class Phone:
         self._leases: dict[str, tuple[Lease, float]] = {}
         """Every lease with the time at which it was last seen alive."""
         self._lease: Lease | None = None
+        self._serving = False
+        """Whether a thread serves the leases that wait."""
         self._checked = 0.0
 
-    def card(self) -> dict[str, Any]:
-        """Return what the lab may know of the phone."""
+    def card(self) -> str:
+        """Return what the lab may know of the phone, as the JSON of a :class:`Card`."""
         state, reason = self._health
         holder = self._holder
         with self._lock:
@@ -106,7 +107,7 @@ class Phone:
             waiting=len(waiting),
             queue=[Waiter(owner=one.owner, seconds=max(0.0, one.waited)) for one in waiting[:MOST_WAITERS]],
             work=lease.work if lease is not None else None,
-        ).model_dump(mode="json")
+        ).model_dump_json()
 
     @property
     def busy(self) -> bool:
@@ -126,8 +127,8 @@ class Phone:
             found = self._leases.get(lease)
         return found[0] if found else None
 
-    def expect(self, lease: str, owner: str, wait_seconds: float) -> Lease:
-        """Return the lease of that id; make it if its client asks for it the first time."""
+    def expect(self, lease: str, owner: str, wait_seconds: float, priority: int = 0) -> Lease:
+        """Return the lease of that id; if its client asks for it the first time, make it and let it wait its turn."""
         with self._lock:
             if lease not in self._leases:
                 made = Lease(
@@ -135,9 +136,13 @@ class Phone:
                     shown_line(owner, most=100),
                     wait_seconds=wait_seconds,
                     stop=self.device.stop,
+                    priority=priority,
                     seconds=self._lease_seconds,
                 )
                 self._leases[lease] = (made, time.monotonic())
+                if not self._serving:
+                    self._serving = True
+                    threading.Thread(target=self._serve_all, name=f"leases of {self.name}", daemon=True).start()
             return self._leases[lease][0]
 
     def tick(self) -> None:
@@ -152,6 +157,26 @@ class Phone:
                 elif now - seen > KEPT_SECONDS:
                     del self._leases[key]
             lease.expire()
+
+    def _serve_all(self) -> None:
+        """Serve the leases that wait one after another, those of a higher priority first, until none waits."""
+        while (lease := self._next()) is not None:
+            self._serve_safely(lease)
+
+    def _serve_safely(self, lease: Lease) -> None:
+        try:
+            self.serve(lease)
+        except Exception as error:  # a fault of ours, which must not keep the others from the phone
+            self._notify(f"{self.name} failed while it served: {type(error).__name__}: {error}")
+            lease.end(f"the agent failed: {type(error).__name__}: {error}")
+
+    def _next(self) -> Lease | None:
+        with self._lock:
+            # In the order of their arrival, of which max() takes the first.
+            waiting = [one for one, _ in self._leases.values() if one.state == "waiting"]
+            found = max(waiting, key=lambda one: one.priority, default=None)
+            self._serving = found is not None
+            return found
 
     def serve(self, lease: Lease) -> None:
         """Wait for the lease's turn, hold the device for it, and answer its calls until it ends."""
@@ -282,22 +307,11 @@ class Phone:
 
     def _runner(self, lease: Lease, arguments: dict[str, Any]) -> Path:
         """Return the runner's file on this host, fetched from the store the first time."""
-        sha256, suffix = str(arguments["runner"]), str(arguments.get("suffix", ""))
-        name = "device_runner" + (suffix if suffix in SUFFIXES else "")
-
-        def fetch(folder: Path) -> None:
-            lease.notice(f"{self._host} fetches the runner from the store")
-            self._store.fetch(sha256, folder / name)
-            (folder / name).chmod(0o755)
-
-        return self._cache.fetch("lab-runner", f"{sha256}{suffix if suffix in SUFFIXES else ''}", fetch) / name
+        return self._runners.path(str(arguments["runner"]), str(arguments.get("suffix", "")), lease.notice)
 
     def _order(self, sha256: str) -> WorkOrder:
         """Return an order from the store. It is not kept, since no other will be like it."""
-        with tempfile.TemporaryDirectory(prefix="harness-lab-") as folder:
-            path = Path(folder, "order.json")
-            self._store.fetch(sha256, path)
-            return WorkOrder.model_validate_json(path.read_bytes())
+        return WorkOrder.model_validate_json(self._store.fetch_bytes(sha256, MOST_ORDER_BYTES))
 
     def _call_failed(self, error: HarnessError) -> None:
         """Count the error of a client's call if it is the phone's."""

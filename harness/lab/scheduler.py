@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from distributed import Scheduler
 
 from harness.core.errors import HarnessError
 from harness.devices.base import Notify
 from harness.lab.security import DEFAULT_PORT, Certificates, security
+from harness.lab.tokens import TokenAnswer, TokenBook
+from harness.lab.wire import TOKEN
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,20 @@ class SchedulerOptions:
     port: int = DEFAULT_PORT
     certificates: Certificates | None = None
     dashboard: str = "127.0.0.1:0"
+    tokens: Path | None = None
+    """The list of the clients' tokens; None for a lab that wants none."""
+
+
+class LabScheduler(Scheduler):
+    """Dask's scheduler, which also answers agents' questions about tokens."""
+
+    def __init__(self, tokens: Path | None, **settings: Any) -> None:
+        self._book = None if tokens is None else TokenBook(tokens)
+        super().__init__(**settings)
+        self.handlers[TOKEN] = self._token
+
+    def _token(self, token: str) -> str:
+        return (TokenAnswer() if self._book is None else self._book.answer(str(token))).model_dump_json()
 
 
 class PortTaken(HarnessError):
@@ -30,11 +48,14 @@ class PortTaken(HarnessError):
 
 
 async def run_scheduler(options: SchedulerOptions, notify: Notify) -> None:
-    """Run a scheduler until SIGTERM or SIGINT; raises PortTaken."""
+    """Run a scheduler until SIGTERM or SIGINT; raises PortTaken, and LabMisuse for a wrong list of tokens."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    scheduler = Scheduler(
+    if options.tokens is not None:
+        TokenBook(options.tokens).clients()  # so that a list that is none is an error now
+    scheduler = LabScheduler(
+        options.tokens,
         host=options.listen,
         port=options.port,
         protocol="tls" if options.certificates else "tcp",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from distributed import Security
 
 VARIABLE = "HARNESS_LAB_SCHEDULER"
+TOKEN_VARIABLE = "HARNESS_LAB_TOKEN"
 TLS_VARIABLES = {"ca": "HARNESS_LAB_TLS_CA", "cert": "HARNESS_LAB_TLS_CERT", "key": "HARNESS_LAB_TLS_KEY"}
 DEFAULT_PORT = 8786
 SHORTEST_PASSWORD = 12
@@ -89,18 +90,29 @@ def check_serving(host: str, *, insecure: bool, tls: bool = False, password: boo
 
 def read_password(path: Path) -> str:
     """Return the first line of a file, which nobody but its owner may read. Raises LabMisuse."""
+    found = read_secret(path)
+    if len(found) < SHORTEST_PASSWORD:
+        raise LabMisuse(
+            f"the password in {quoted(path)} is shorter than {SHORTEST_PASSWORD} characters",
+            cure="make one: openssl rand -base64 18",
+        )
+    return found
+
+
+def client_token(path: str | None, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the token that a file or else the environment holds, empty without one. Raises LabMisuse."""
+    return read_secret(Path(path)) if path else environment.get(TOKEN_VARIABLE, "").strip()
+
+
+def read_secret(path: Path) -> str:
+    """Return the first line of a file, which nobody but its owner may read. Raises LabMisuse."""
     try:
         if path.stat().st_mode & 0o077:
             raise LabMisuse(f"others may read {quoted(path)}", cure="take their rights away: chmod 600")
         found = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise LabMisuse(f"{quoted(path)} cannot be read: {error}", cure="name a file with one line") from error
-    if not found or len(found[0]) < SHORTEST_PASSWORD:
-        raise LabMisuse(
-            f"the password in {quoted(path)} is shorter than {SHORTEST_PASSWORD} characters",
-            cure="make one: openssl rand -base64 18",
-        )
-    return found[0]
+    return found[0].strip() if found else ""
 
 
 def _local(host: str) -> bool:

@@ -11,13 +11,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from harness.devices.base import Notify
 from harness.devices.errors import DeviceBusy
-from harness.lab import tasks
 from harness.lab.client import Absent, Lab, Silence
 from harness.lab.errors import PhoneLost, error_named
 from harness.lab.wire import LEASE_SECONDS, Event, Polled
@@ -29,6 +29,20 @@ GONE_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 STAY_SECONDS = 3.0
 OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a method of the phone. With ``last`` the phone is given back as soon as it has ended."""
+
+    method: str
+    arguments: str
+    """As JSON."""
+    last: bool = False
+
+    @classmethod
+    def of(cls, method: str, arguments: dict[str, Any], *, last: bool = False) -> Call:
+        return cls(method, json.dumps(arguments), last)
 
 
 class Stopped(Exception):
@@ -45,35 +59,45 @@ class Turn:
         self._stopping = stopping
         self._id = uuid.uuid4().hex
         self._owner = f"process {os.getpid()} of {_user()}@{platform.node()}"
-        self._held: Any = None
         self._scheduler = ""
         self._seen = 0
         self._number = 0
+        self._sent: Call | None = None
+        """The first call, which went with the question for the phone; its number is 1."""
+        self._news: Polled | None = None
+        """What came with the phone."""
         self._alive = time.monotonic()
         self._absent: float | None = None
-        self._begun = False
         self._gone = False
         """Whether the phone was lost: then nobody stays for its lease, which its agent may still hold."""
         self._ended = threading.Event()
 
-    def begin(self, wait_seconds: float, priority: int) -> None:
-        """Wait for the phone; raises DeviceBusy after ``wait_seconds``, PhoneRefused, PhoneLost or Stopped."""
+    def begin(self, wait_seconds: float, priority: int, first: Call | None = None) -> None:
+        """Wait for the phone; raises DeviceBusy after ``wait_seconds``, PhoneRefused, PhoneLost or Stopped.
+
+        The phone begins with the ``first`` call as soon as it is ours; :meth:`call` then is to make this one.
+        """
         until, reported = time.monotonic() + wait_seconds, False
+        called = () if first is None else (1, first.method, first.arguments, first.last)
+        asked = ("poll", self._id, self._owner, wait_seconds, priority)
         try:
             while True:
-                self._queue(wait_seconds, priority)
+                self._scheduler = self._looked(lambda: self._lab.scheduler(self.phone), raw=True)
                 wait = LOOK_SECONDS if wait_seconds > LOOK_SECONDS else 0.2
                 polled = self._looked(
                     lambda wait=wait: self._lab.ask(  # type: ignore[misc]
-                        self.phone, tasks.poll, self._id, self._owner, wait_seconds, self._seen, wait, wait=wait
+                        self.phone, *asked, self._seen, wait, *called, wait=wait
                     )
                 )
+                if first is not None and (polled.state == "held" or any(event.call for event in polled.events)):
+                    self._number, self._sent, self._news = 1, first, polled
+                    self._begin_to_stay()
+                    return
                 for event in polled.events:
                     self._seen = event.number
                     self._notify(event.text)
                 if polled.state == "held":
-                    self._begun = True
-                    threading.Thread(target=self._stay, name=f"lease of {self.phone}", daemon=True).start()
+                    self._begin_to_stay()
                     return
                 if polled.state == "ended":
                     raise error_named(polled.error, polled.reason, polled.cure)
@@ -92,17 +116,21 @@ class Turn:
             self.end("its client stopped waiting")
             raise
 
-    def call(self, method: str, arguments: dict[str, Any], on_event: OnEvent) -> Any:
-        """Call a method of the phone, and pass on what happens meanwhile. Raises what it raises, PhoneLost, Stopped."""
-        self._number += 1
-        number, text = self._number, json.dumps(arguments)
-        known = self._looked(lambda: self._lab.ask(self.phone, tasks.call, self._id, number, method, text), raw=True)
-        if not known:
-            raise self._lost("its agent has restarted")
+    def call(self, call: Call, on_event: OnEvent) -> Any:
+        """Make a call, and pass on what happens meanwhile. Raises what it raises, PhoneLost, Stopped."""
+        asked, news = self._sent == call, self._news
+        self._sent, self._news = None, None
+        if not asked:
+            self._number += 1
+        number = self._number
         while True:
-            polled = self._looked(
-                lambda: self._lab.ask(self.phone, tasks.look, self._id, self._seen, LOOK_SECONDS, wait=LOOK_SECONDS)
+            words = ("look", self._id) if asked else ("call", self._id, number, call.method, call.arguments, call.last)
+            polled = news or self._looked(
+                lambda words=words: self._lab.ask(  # type: ignore[misc]
+                    self.phone, *words, self._seen, LOOK_SECONDS, wait=LOOK_SECONDS
+                )
             )
+            asked, news = True, None
             for event in polled.events:
                 if event.number <= self._seen:
                     continue
@@ -111,6 +139,8 @@ class Turn:
                 self._seen = event.number
                 if event.call not in (0, number):
                     continue
+                if event.what in ("done", "failed") and call.last:
+                    self._ended.set()
                 if event.what == "done":
                     return event.value
                 if event.what == "failed":
@@ -128,15 +158,16 @@ class Turn:
         if self._ended.is_set():
             return
         self._ended.set()
-        if self._held is not None and not self._begun:
-            self._lab.drop(self._held)
         with contextlib.suppress(Silence, Absent):
-            self._lab.ask(self.phone, tasks.end, self._id, reason)
+            self._lab.ask(self.phone, "end", self._id, reason)
 
     @property
     def over(self) -> bool:
         """Return whether the phone was given back."""
         return self._ended.is_set()
+
+    def _begin_to_stay(self) -> None:
+        threading.Thread(target=self._stay, name=f"lease of {self.phone}", daemon=True).start()
 
     def _stay(self) -> None:
         """Show the agent between two calls that its client is there; a call does so itself."""
@@ -146,18 +177,8 @@ class Turn:
             if time.monotonic() - self._alive < STAY_SECONDS:
                 continue
             with contextlib.suppress(Silence, Absent):
-                self._lab.ask(self.phone, tasks.look, self._id, 0, 0.0)
+                self._lab.ask(self.phone, "look", self._id, 0, 0.0)
                 self._alive = time.monotonic()
-
-    def _queue(self, wait_seconds: float, priority: int) -> None:
-        """Queue for the phone, again at a scheduler that was started again."""
-
-        def queued() -> bool:
-            if self._held is None or self._lab.scheduler(self.phone) != self._scheduler:
-                self._scheduler, self._held = self._lab.hold(self.phone, self._id, self._owner, wait_seconds, priority)
-            return True
-
-        self._looked(queued, raw=True)
 
     def _looked(self, ask: Callable[[], Any], *, raw: bool = False) -> Any:
         """Return an agent's answer; raises PhoneLost once it was silent for longer than its lease lasts."""

@@ -16,14 +16,18 @@ from harness.core.installation import DISTRIBUTION
 from harness.devices.base import Knob, RunResult
 from harness.protocol.schema import Failure, Precision
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Rises when an agent and a client of different versions would misunderstand each other."""
 LEASE_SECONDS = 20.0
 """A lease ends so long after its client was last heard of."""
 CARD = "harness"
-"""The name under which a worker reports its card with every heartbeat."""
+"""The name under which workers report their cards in heartbeats, as JSON: Dask measures each value of a message."""
 BUILDER = "harness-compile"
 """The same for a worker that compiles."""
+ASK = "harness-ask"
+"""The operation of a phone's worker by which a client asks something; see :mod:`harness.lab.tasks`."""
+TOKEN = "harness_token"
+"""The operation of the scheduler by which an agent asks about a client's token."""
 State = Literal["free", "held", "resting", "unreachable", "quarantined"]
 EQUAL = ("kind", "model", "soc", "os", "ram_gb", "target", "mode", "emulated")
 """Labels that two phones have to share if one may replace the other."""
@@ -117,6 +121,8 @@ class CompileOrder(_Wire):
     precision: Precision = "fp32"
     keep_wide: list[str] = []
     kv_cache: bool = True
+    profile: bool = False
+    taps: bool = False
     own: dict[str, str | int | bool] = {}
     """The options that kinds of workloads bring to ``harness compile``."""
     keys: list[str]
@@ -191,7 +197,7 @@ def harness_version() -> str:
 def builder_of(metrics: Mapping[str, Any]) -> BuilderCard | None:
     """Return the card of a worker that compiles among its metrics, None for any other worker."""
     try:
-        return BuilderCard.model_validate(metrics.get(BUILDER))
+        return BuilderCard.model_validate_json(str(metrics.get(BUILDER)))
     except ValidationError:
         return None
 
@@ -199,6 +205,6 @@ def builder_of(metrics: Mapping[str, Any]) -> BuilderCard | None:
 def card_of(metrics: Mapping[str, Any]) -> Card | None:
     """Return the card among a worker's metrics; None if the worker is no phone or its card is none."""
     try:
-        return Card.model_validate(metrics.get(CARD))
+        return Card.model_validate_json(str(metrics.get(CARD)))
     except ValidationError:
         return None

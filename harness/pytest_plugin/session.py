@@ -30,6 +30,7 @@ from harness.pytest_plugin.shipped import NOT_PARALLEL, choose_arguments
 if TYPE_CHECKING:
     from harness.devices import Device, Unavailable
     from harness.results import Summary
+    from harness.results.shared.following import Follower
     from harness.run.builder import Builder
     from harness.run.prefetch import Prefetch, Step
     from harness.run.session import RunSession
@@ -62,6 +63,7 @@ class HarnessPlugin:
         self._url: str | None = None
         """Where the results go, once they are whole, beside the results folder."""
         self._uploaded = ""
+        self._follower: Follower | None = None
         self._old_sigterm: Callable[[int, FrameType | None], Any] | int | None = None
 
     @property
@@ -102,6 +104,7 @@ class HarnessPlugin:
             self._url = self._results_url()
             devices = self._opened()
             self._runs = [self._started(device, alone=len(devices) == 1) for device in devices]
+            self._follow()
         except HarnessError as error:
             self._give_up(error)
         self._expect_pairs(session.items)
@@ -137,6 +140,8 @@ class HarnessPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         try:
+            if self._follower is not None:
+                self._follower.stop()
             busy = self._prefetch.stop() if self._prefetch is not None else set()
             for run in self._runs:
                 if isinstance(run, HarnessError):
@@ -158,6 +163,15 @@ class HarnessPlugin:
         from harness.results.shared import checked_url
 
         return checked_url(self.config.getoption("harness_results_url", None))
+
+    def _follow(self) -> None:
+        """Upload what the runs write, from now on."""
+        begun = [run for run in self._runs if not isinstance(run, HarnessError)]
+        if self._url is not None and begun:
+            from harness.results.shared import follow
+
+            names = [run.run_id for run in begun]
+            self._follower = follow(self._url, begun[0].options.results_dir, self._notice, runs=names)
 
     def _upload(self) -> None:
         """Upload the runs, each of which has ended. An interruption leaves them to ``harness sync``."""
@@ -275,7 +289,7 @@ class HarnessPlugin:
             reporter = TerminalProgress(self._notices, who=device.name)
         builder: Builder = self.config.hook.pytest_harness_builder(
             config=self.config, notice=self._notice
-        ) or CachedBuilder(self._notice)
+        ) or CachedBuilder(self._notice, device=device)
         command = ["pytest", *map(str, self.config.invocation_params.args)]
         gate = BaselineGate(self._url) if self.config.getoption("harness_baseline", None) else None
         run = RunSession(

@@ -57,7 +57,10 @@ _STAGES: tuple[Stage, ...] = ("first", "confirmation")
 class EmulatedDevice(UsageError):
     """Times of an emulator cannot be compared with anything."""
 
-    cure = "choose a real device; an emulated one can still check parity: pytest suites --device …"
+    cure = (
+        "choose a real device; an emulated one can still check parity (pytest suites --device …), and "
+        "`harness nightly --emulated` judges all but its times"
+    )
 
 
 class RunnerChanged(HarnessError):
@@ -94,10 +97,19 @@ class UnitResult:
 
     @property
     def verdict(self) -> GateVerdict:
-        """Return the worst verdict of all. Inconclusive parts do not count, because the whole contains them."""
+        """Return the worst verdict of all. Inconclusive parts do not count, because the whole contains them.
+
+        Of an emulated device only the limits count.
+        """
+        if self.unit.emulated:
+            return overall([limit.verdict for limit in self.limits])
         parts = [cell.verdict for metric, cell in self.cells.items() if metric != LATENCY]
         decided = [verdict for verdict in parts if verdict is not GateVerdict.INCONCLUSIVE]
         return overall([self.latency.verdict, *decided, *(limit.verdict for limit in self.limits)])
+
+
+def _unjudged(sessions: CellSessions) -> CellVerdict:
+    return CellVerdict(GateVerdict.INCONCLUSIVE, "emulated: this time is shown and not judged", sessions, 1.0)
 
 
 _Measured = Undecided | dict[str, Judgement]
@@ -133,7 +145,8 @@ class NightlyRun:
         deadline: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        refuse_emulated(devices.values())
+        accepted = {unit.device for unit in plan.units if unit.emulated and not plan.calibrate}
+        refuse_emulated(device for name, device in devices.items() if name not in accepted)
         for unit in plan.units:
             for side in (unit.a, unit.b):
                 if not side.path.is_file() or hash_file(side.path) != side.sha256:
@@ -153,8 +166,11 @@ class NightlyRun:
         """Measure what is missing, and judge. A unit that could not be measured is inconclusive, with the cause."""
         with self._measuring():
             measured = {unit.name: self._measure(unit) for unit in self.plan.units}
+        emulated = {unit.name for unit in self.plan.units if unit.emulated}
         cells = {(name, metric): found for name, of in measured.items() for metric, found in of.items()}
-        verdicts = judge_cells(cells, self.plan.rule)
+        real = {key: of for key, of in cells.items() if key[0] not in emulated}
+        verdicts = judge_cells(real, self.plan.rule) if real else {}
+        verdicts |= {key: _unjudged(of) for key, of in cells.items() if key[0] in emulated}
         results, sized = [], set[tuple[str, str, str]]()
         for unit in self.plan.units:
             judged = {metric: verdicts[unit.name, metric] for metric in measured[unit.name]}
@@ -210,7 +226,7 @@ class NightlyRun:
         first = self._stage(unit, "first")
         if isinstance(first, Undecided):
             return {LATENCY: CellSessions(first)}
-        suspects = {metric for metric, found in first.items() if is_suspect(found)}
+        suspects = {metric for metric, found in first.items() if is_suspect(found) and not unit.emulated}
         again = self._stage(unit, "confirmation") if suspects else None
         return {
             metric: CellSessions(found, _of(again, metric) if again is not None and metric in suspects else None)
@@ -224,7 +240,7 @@ class NightlyRun:
             at = len(attempts)
             cause = self._session(unit, stage, at)
             attempts.append(self._judged(unit, stage, at) if cause is None else Undecided(cause))
-            if cause is not None and unit.name in self._journal.broken:
+            if unit.emulated or (cause is not None and unit.name in self._journal.broken):
                 break
         whole = [_of(attempt, LATENCY) for attempt in attempts]
         return attempts[next(at for at, one in enumerate(whole) if one is deciding(whole))]
@@ -314,8 +330,8 @@ class NightlyRun:
         order = planned.order.model_copy(
             update={
                 "order_id": f"{stage}-{attempt}-{pair}-{side}-{secrets.token_hex(4)}",
-                "warmup": self.plan.warmup,
-                "repetitions": self.plan.repetitions,
+                "warmup": 1 if unit.emulated else self.plan.warmup,
+                "repetitions": 2 if unit.emulated else self.plan.repetitions,
                 # Every sample contains token ids. Only a probe contains tensors, and margins, which excuse a tie.
                 "probe": RecordOptions(margins=True) if pair == 0 else None,
             }

@@ -89,6 +89,7 @@ def _unit(results: Path, device: Device, which: str, kept: Baseline, a: SidePlan
         part_floors={metric: floor for metric, floor in floors.items() if floor is not None},
         policy=kept.manifest.policy,
         comparison=timed.comparison,
+        emulated=device.emulated,
     )
 
 
@@ -117,8 +118,13 @@ def kept_candidate(results: Path, name: str) -> CandidateOf:
     return candidate
 
 
-def built_candidate(results: Path, baseline: str, progress: Callable[[str], None]) -> CandidateOf:
-    """Return candidates from the current sources, compiled and built with the options of the baseline's run."""
+def built_candidate(
+    results: Path, baseline: str, progress: Callable[[str], None], device: Device | None = None
+) -> CandidateOf:
+    """Return candidates from the current sources, compiled and built with the options of the baseline's run.
+
+    If the ``device`` belongs to a lab that compiles, the lab is asked first.
+    """
     kept = Baselines(results).get(baseline)
     given = {key: value for key, value in kept.manifest.options.items() if key not in ("results_dir", "baseline")}
     # Its order has the items, and its file of words may be gone.
@@ -126,10 +132,12 @@ def built_candidate(results: Path, baseline: str, progress: Callable[[str], None
 
     @functools.cache
     def built(variant: Variant) -> Runner:
-        builder: Builder = CachedBuilder(progress)
-        archive = builder.archive(options, builder.workloads(options, progress), variant, progress)
-        # Nightly runs use only real devices, which run what is compiled for them.
-        app = app_options(options, None, lambda _own: archive)
+        builder: Builder = CachedBuilder(progress, device=device)
+        workloads = builder.workloads(options, progress)
+        archive = builder.archive(options, workloads, variant, progress)
+        # Only an emulated device has a companion, for the machine that emulates it.
+        companion = device.companion if device is not None and device.emulated else None
+        app = app_options(options, companion, lambda own: builder.archive(own, workloads, variant, progress))
         return builder.runner(archive, progress, app)
 
     return lambda _which, variant, a: runner_side(built(cast(Variant, variant)), a)

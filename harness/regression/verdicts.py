@@ -56,7 +56,12 @@ def exit_code(record: NightlyRecord) -> ExitCode:
 
 
 def _fresh_drifts(records: Iterable[NightlyRecord], folder: Path, verdicts: Verdicts) -> list[DriftFacts]:
-    current = {(unit.device, unit.model, unit.variant, cell.metric) for unit in verdicts.units for cell in unit.cells}
+    current = {
+        (unit.device, unit.model, unit.variant, cell.metric)
+        for unit in verdicts.units
+        for cell in unit.cells
+        if not unit.emulated
+    }
     # A resumed nightly run may not be the last one, and later nightly runs do not concern it.
     known = {record.night_id: record for record in records}
     until = [known[night_id] for night_id in sorted(known) if night_id <= folder.name]
@@ -111,6 +116,7 @@ def _unit(result: UnitResult) -> UnitFacts:
         verdict=result.verdict.value,
         cells=[_cell(metric, found, result.shares.get(metric)) for metric, found in result.cells.items()],
         limits=[_limit(of) for of in result.limits],
+        emulated=result.unit.emulated,
     )
 
 

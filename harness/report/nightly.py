@@ -45,6 +45,9 @@ def headline(verdicts: Verdicts) -> str:
     found = [(name, verdict) for name, verdict, _ in causes(verdicts)]
     worst = [name for name, verdict in found if verdict == verdicts.verdict]
     cells = sum(len(unit.cells) for unit in verdicts.units)
+    emulated = [unit.emulated for unit in verdicts.units]
+    if verdicts.verdict == "pass" and all(emulated):
+        return f"nothing larger or different than {verdicts.baseline}; the times are an emulator's, and are not judged"
     if verdicts.verdict == "pass":
         return f"nothing slower, larger or different than {verdicts.baseline} in {cells} cells{_found(verdicts)}"
     if verdicts.verdict == "warn" and verdicts.drifts and not worst:
@@ -55,7 +58,8 @@ def headline(verdicts: Verdicts) -> str:
 
 def _found(verdicts: Verdicts) -> str:
     """Return the change that a pass would have found: of all units' latencies, the largest detectable change."""
-    known = [cell.first.detectable for unit in verdicts.units for cell in unit.cells if cell.metric == LATENCY]
+    judged = [unit for unit in verdicts.units if not unit.emulated]
+    known = [cell.first.detectable for unit in judged for cell in unit.cells if cell.metric == LATENCY]
     least = [one for one in known if one is not None]
     return f"; {_percent(max(least))} of latency would have been found" if least else ""
 
@@ -102,6 +106,9 @@ def _warnings(record: NightlyRecord, verdicts: Verdicts) -> Iterator[Block]:
             f"a side was slowed down by {record.slowed:g} % on purpose: this nightly run tests the gate, not the model",
             Tone.UNSURE,
         )
+    emulated = list(dict.fromkeys(unit.device for unit in verdicts.units if unit.emulated))
+    if emulated:
+        yield Line(f"emulated, so that their times are shown and not judged: {', '.join(emulated)}", Tone.UNSURE)
     for drift in verdicts.drifts:
         yield Line(drift_text(drift), Tone.UNSURE)
 

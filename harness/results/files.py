@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import time
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -46,6 +48,52 @@ class Appender:
             self.sync()
             os.close(self._fd)
             self._fd = None
+
+
+class FolderLock:
+    """Show other processes of this machine that a folder is being written; the lock ends with the process.
+
+    Several may hold it. Where the file system has no locks it does nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._fd: int | None = None
+        with contextlib.suppress(OSError):
+            self._fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            for _ in range(_TRIES):
+                with contextlib.suppress(BlockingIOError):  # somebody looks at this moment
+                    fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return
+                time.sleep(0.01)
+
+    def release(self) -> None:
+        """Release the lock; again without effect."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.release()
+
+
+def being_written(folder: Path) -> bool | None:
+    """Return whether a process of this machine holds the folder's lock; None where that cannot be known."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    return False
+
+
+_TRIES = 50
 
 
 def write_atomically(path: Path, value: BaseModel) -> None:

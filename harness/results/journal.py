@@ -61,6 +61,8 @@ class UnitPlan(_Kept):
     policy: TolerancePolicy = EXACT
     comparison: Comparison | None = None
     """How the answers of a tensor workload are judged; None for G2P."""
+    emulated: bool = False
+    """Whether the device is emulated: its times are shown and never judged."""
 
     @model_validator(mode="before")
     @classmethod

@@ -86,6 +86,8 @@ class UnitFacts(_Kept):
     verdict: str
     cells: list[CellFacts]
     limits: list[LimitFacts]
+    emulated: bool = False
+    """Whether the device is emulated: its times are shown and never judged."""
 
 
 class DriftFacts(_Kept):

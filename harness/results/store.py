@@ -24,7 +24,7 @@ from harness.core.text import quoted
 from harness.protocol.schema import WorkOrder
 from harness.results import v1
 from harness.results.errors import RunDamaged, RunNotFound, StorageUnwritable, writing
-from harness.results.files import Appender, write_atomically
+from harness.results.files import Appender, FolderLock, write_atomically
 from harness.results.schema import (
     SCHEMA_VERSION,
     Manifest,
@@ -73,6 +73,7 @@ class RunWriter:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._lock = FolderLock(folder)
         self._samples = Appender(folder / SAMPLES)
         self._reference = Appender(folder / REFERENCE)
         self._parity = Appender(folder / PARITY)
@@ -138,6 +139,7 @@ class RunWriter:
     def close(self) -> None:
         for appender in (self._samples, self._reference, self._parity, self._pairs, self._profile):
             appender.close()
+        self._lock.release()
 
     def __enter__(self) -> RunWriter:
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter
 
@@ -133,6 +133,20 @@ class Builder(Protocol):
         ...
 
 
+@runtime_checkable
+class CompilesElsewhere(Protocol):
+    """Have other machines compile, such as the hosts of the lab that a device belongs to."""
+
+    def compile_elsewhere(
+        self, options: ModelOptions, request: CompileRequest, variant: str, *, cache: Cache, progress: Progress
+    ) -> None:
+        """Try to bring the archives of a request that no cache has into the one that machines share.
+
+        ``options`` name the models of the request, and ``variant`` is the one that it has of them. Raises nothing.
+        """
+        ...
+
+
 def app_options(options: RunOptions, companion: str | None, make: Callable[[RunOptions], Archive]) -> AppOptions:
     """Return the options for building a phone's app; they contain a second archive if there is a ``companion``.
 
@@ -147,10 +161,12 @@ def app_options(options: RunOptions, companion: str | None, make: Callable[[RunO
 
 class CachedBuilder:
     """Build with the compiler, cargo and PyTorch, or take results from the cache.
-    ``archives`` is another cache for compiled archives.
+
+    ``archives`` is another cache for compiled archives. A ``device`` whose lab compiles is asked first.
     """
 
-    def __init__(self, notice: Progress, *, archives: Cache | None = None) -> None:
+    def __init__(self, notice: Progress, *, archives: Cache | None = None, device: object = None) -> None:
+        self._elsewhere = device if isinstance(device, CompilesElsewhere) else None
         self._cache = Cache(notice=notice)
         self._archives = archives or self._cache
 
@@ -176,6 +192,8 @@ class CachedBuilder:
             taps=taps,
             keep_wide=options.keep_wide,
         )
+        if self._elsewhere is not None:
+            self._elsewhere.compile_elsewhere(options, request, variant, cache=self._archives, progress=progress)
         return compile_models(request, cache=self._archives, progress=progress)
 
     def runner(self, archive: Archive, progress: Progress, app: AppOptions | None = None) -> Runner:

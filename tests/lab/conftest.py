@@ -64,8 +64,8 @@ class Town:
             self._lab = Lab(self.address, self.certificates)
         return self._lab
 
-    def scheduler(self) -> None:
-        self.start("scheduler", "scheduler", str(self.port))
+    def scheduler(self, tokens: Path | None = None) -> None:
+        self.start("scheduler", "scheduler", str(self.port), "127.0.0.1", str(tokens or ""))
         self.await_line("scheduler", "listens at")
 
     def agent(self, host: str, *serials: str, **told: Any) -> None:

@@ -41,6 +41,7 @@ class PocketPhone(HostDevice):
         self.path = path
         self.serial = path.stem
         self.name = f"{self.told('model')} ({self.serial})"
+        self.emulated = bool(self.told("emulated"))
         self._lock = DeviceLock(self.serial, path.parent / "locks")
 
     def told(self, key: str) -> Any:
@@ -104,7 +105,7 @@ def put_phone(folder: Path, serial: str, **told: Any) -> None:
     partial.rename(folder / f"{serial}.json")
 
 
-def scheduler(certificates: Certificates | None, port: str, listen: str = "127.0.0.1") -> None:
+def scheduler(certificates: Certificates | None, port: str, listen: str = "127.0.0.1", tokens: str = "") -> None:
     """Run a scheduler that gives a silent host up sooner than an ordinary one."""
     import dask.config
 
@@ -114,7 +115,9 @@ def scheduler(certificates: Certificates | None, port: str, listen: str = "127.0
     dask.config.set({"distributed.scheduler.worker-ttl": "4s"})
     from harness.lab.scheduler import SchedulerOptions, run_scheduler
 
-    asyncio.run(run_scheduler(SchedulerOptions(listen, int(port), certificates), _say))
+    asyncio.run(
+        run_scheduler(SchedulerOptions(listen, int(port), certificates, tokens=Path(tokens) if tokens else None), _say)
+    )
 
 
 def agent(

@@ -8,13 +8,19 @@ from typing import Any
 
 import pytest
 
+from harness.compiler import CompileRequest
+from harness.compiler.front import archive_keys
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
 from harness.core.store import FileStore
-from harness.lab.building import Builder
-from harness.lab.client import Silence
+from harness.devices.base import silent
+from harness.lab.building import Builder, request_of
+from harness.lab.client import Census, Silence
 from harness.lab.compiling import Job, compile_all
-from harness.lab.wire import PROTOCOL, Compiled, CompileOrder
+from harness.lab.elsewhere import LabCompiler
+from harness.lab.wire import PROTOCOL, BuilderCard, Compiled, CompileOrder
+from harness.models.options import ModelOptions
+from harness.run.builder import CachedBuilder, RunOptions
 from tests.cli.called import call
 from tests.lab.conftest import Town, await_
 from tests.models.test_described import MINE
@@ -77,12 +83,21 @@ def test_an_agent_compiles_a_users_model(
     assert made == taken
     assert len(list((tmp_path / "shared" / "cache").rglob("*.json"))) == len(made)
     await_("its card counts it", lambda: village.lab.census().builders["east/compile-1"].done == 1)
+    # What a run needs is made there, too, and only taken here.
+    model = str(project / "mine.py")
+    mine, notices = CompileOrder(protocol=PROTOCOL, model=model, target="llvm", precision="fp16", keys=[]), list[str]()
+    here = Cache(tmp_path / "runs")
+    request = request_of(mine, model, here, silent)
+    options = ModelOptions(models=(model,), precision="fp16")
+    LabCompiler(village.lab, notify=notices.append).compile(options, request, "cache", cache=here, progress=silent)
+    assert [here.has("archives", key) for key in archive_keys(request)] == [True]
+    assert notices[0].startswith(f"{model} for llvm: east/compile-1, ")
 
 
 def test_another_compiler_makes_nothing(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = builder.build(order())
     assert "desk/compile-1 would make other archives" in ended.text
-    assert builder.card()["done"] == 1
+    assert json.loads(builder.card())["done"] == 1
     assert "speaks another protocol" in builder.build(order().model_copy(update={"protocol": 0})).text
     ended = builder.build(order().model_copy(update={"target": "vax"}))
     assert (ended.error, ended.exit_code) == ("UnknownTarget", 2)
@@ -129,6 +144,79 @@ class FakeLab:
 
     def forget(self, future: int) -> None:
         self.dropped += 1
+
+
+class LabThatCompiles(FakeLab):
+    """The same, with a worker that compiles, if any."""
+
+    def __init__(self, *answers: str | Exception, workers: int = 1, store: str = "") -> None:
+        super().__init__(*answers)
+        self._workers, self._store = workers, store
+
+    def census(self) -> Census:
+        card = BuilderCard(protocol=PROTOCOL, harness="1", name="desk/compile-1", host="desk", store=self._store)
+        return Census("s", {}, {}, {card.name: card} if self._workers else {})
+
+
+@pytest.fixture
+def run_request(builder: Builder, tmp_path: Path) -> tuple[ModelOptions, CompileRequest, Cache]:
+    """What a run wants to be compiled: its options, and a cache that has nothing."""
+    cache = Cache(tmp_path / "client")
+    own = {"checkpoint": "random:tiny-8", "lang": None}
+    request = request_of(order().model_copy(update={"precision": "int8", "profile": True}), "g2p", cache, silent)
+    return ModelOptions(models=("g2p",), precision="int8", own=own), request, cache
+
+
+def test_a_runs_archives_are_compiled_by_the_lab(
+    run_request: tuple[ModelOptions, CompileRequest, Cache], tmp_path: Path
+) -> None:
+    options, request, cache = run_request
+    answer = Compiled(worker="desk/compile-1", seconds=9).model_dump_json()
+    lab, notices = LabThatCompiles(answer, store=f"file://{tmp_path}/store"), list[str]()
+    compiler = LabCompiler(lab, notify=notices.append)  # type: ignore[arg-type]
+    compiler.compile(options, request, "cache", cache=cache, progress=silent)
+    (sent,) = lab.submitted
+    assert sent.keys == archive_keys(request)
+    assert (sent.precision, sent.profile, sent.kv_cache, sent.own) == (
+        "int8",
+        True,
+        True,
+        {"checkpoint": "random:tiny-8"},
+    )
+    assert notices == ["g2p for llvm: desk/compile-1, 9 s"]
+    # What a cache has is not asked for.
+    cache.fetch("archives", sent.keys[0], lambda folder: None)
+    compiler.compile(options, request, "cache", cache=cache, progress=silent)
+    assert len(lab.submitted) == 1
+    lab = LabThatCompiles(workers=0)
+    LabCompiler(lab, notify=notices.append).compile(  # type: ignore[arg-type]
+        options, request, "cache", cache=Cache(tmp_path / "another"), progress=silent
+    )
+    assert (lab.submitted, len(notices)) == ([], 1)
+
+
+def test_what_the_lab_cannot_compile_is_compiled_here(
+    run_request: tuple[ModelOptions, CompileRequest, Cache], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, request, cache = run_request
+    for answer in (failed("no memory", 3), Silence("the host is gone")):
+        lab, notices = LabThatCompiles(answer, store=f"file://{tmp_path}/store"), list[str]()
+        compiler = LabCompiler(lab, notify=notices.append)  # type: ignore[arg-type]
+        for _ in range(2):
+            compiler.compile(options, request, "cache", cache=cache, progress=silent)
+        assert len(lab.submitted) == len(notices) == 1
+        assert notices[0].startswith("compiling on this machine: ")
+    made: list[str] = []
+    monkeypatch.setattr("harness.run.builder.compile_models", lambda *_of, **_more: made.append("here"))
+
+    class Elsewhere:
+        def compile_elsewhere(self, *_of: object, **_more: object) -> None:
+            made.append("elsewhere")
+
+    run = RunOptions(own={"checkpoint": "random:tiny-8"})
+    for device in (Elsewhere(), None):
+        CachedBuilder(silent, archives=cache, device=device).archive(run, [], "cache", silent)
+    assert made == ["elsewhere", "here", "here"]
 
 
 def job(target: str) -> Job:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -137,10 +138,13 @@ def test_a_phone_is_free_again_if_its_client_is_killed(village: Town, tmp_path: 
         await_("the client's order runs", ready.exists)
         village.await_state("east/e1", "held")
         assert runners(village.folder)
+        began = time.monotonic()
         client.send_signal(number)
         client.wait(PATIENCE)
         await_("no runner is left", lambda: not runners(village.folder))
         village.await_state("east/e1", "free")
+        # A dead client is noticed when its lease ends: 20 s later, and here sooner.
+        assert time.monotonic() - began < (10 if number is signal.SIGINT else 10 + LEASE_SECONDS)
         ready.unlink()
     with village.open("e1") as device:
         assert device.run(write_runner(tmp_path, "everything()"), make_order()).complete
@@ -162,6 +166,31 @@ def test_an_order_survives_its_scheduler(village: Town, tmp_path: Path) -> None:
     village.await_state("east/e1", "free")
     with village.open("e1") as device:
         assert device.run(write_runner(tmp_path, "everything()"), make_order()).complete
+
+
+def test_a_client_that_waits_gets_the_phone_behind_a_new_scheduler(village: Town, tmp_path: Path) -> None:
+    village.scheduler()
+    village.agent("east", "e1")
+    village.await_state("east/e1", "free")
+    order = Order(village, tmp_path)
+    runner, results = write_runner(tmp_path, "everything()", "second"), list[RunResult]()
+
+    def client() -> None:
+        with village.open("e1") as device:
+            results.append(device.run(runner, make_order()))
+
+    waiting = threading.Thread(target=client)
+    waiting.start()
+    await_("it waits", lambda: village.cards()["east/e1"].waiting == 1)
+    village.kill("scheduler")
+    village.scheduler()
+    village.await_state("east/e1", "held")
+    assert not results
+    order.gate.touch()
+    assert order.ended().complete
+    waiting.join(PATIENCE)
+    assert [result.complete for result in results] == [True]
+    village.await_state("east/e1", "free")
 
 
 def test_a_frozen_host_is_given_up_and_its_order_ends_when_it_comes_back(village: Town, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from harness.core.errors import HarnessError
 from harness.devices import DeviceLost
 from harness.devices.base import silent
-from harness.lab import tasks, turn
+from harness.lab import turn
 from harness.lab.client import Lab, Silence
 from harness.lab.errors import PhoneLost
 from harness.lab.lease import Ended, Lease
@@ -35,7 +34,7 @@ def lease(clock: Clock, stopped: list[str] | None = None) -> Lease:
 
 
 def polled(one: Lease, known: str = "held", after: int = 0) -> Polled:
-    return asyncio.run(one.poll(known, after, 0.0))
+    return asyncio.run(one.poll((known,), after, 0.0))
 
 
 def test_a_client_that_was_silent_for_too_long_does_not_get_its_lease_back() -> None:
@@ -67,14 +66,11 @@ class SilentLab:
     def __init__(self) -> None:
         self.frozen, self.looks = threading.Event(), 0
 
-    def hold(self, *_of_lease: object) -> tuple[str, None]:
-        return "a scheduler", None
-
     def scheduler(self, _phone: str) -> str:
         return "a scheduler"
 
-    def ask(self, _phone: str, task: Callable[..., Any], *_arguments: object, **_more: object) -> str:
-        self.looks += task is tasks.look
+    def ask(self, _phone: str, question: str, *_words: object, **_more: object) -> str:
+        self.looks += question == "look"
         if self.frozen.is_set():
             raise Silence("no answer")
         return Polled(state="held").model_dump_json()
@@ -91,7 +87,7 @@ def test_nobody_stays_for_the_lease_of_a_phone_that_was_lost(monkeypatch: pytest
     await_("the client shows that it is there", lambda: lab.looks > 2)
     lab.frozen.set()
     with pytest.raises(PhoneLost):
-        one.call("run", {}, lambda _event: None)
+        one.call(turn.Call.of("run", {}), lambda _event: None)
     lab.frozen.clear()
     await_("nobody stays", lambda: not any(thread.name == "lease of desk/a1" for thread in threading.enumerate()))
     before = lab.looks

@@ -175,8 +175,8 @@ def test_only_an_equal_phone_of_nobody_goes_on() -> None:
 
 def test_a_card_that_is_none_is_passed_over() -> None:
     assert card_of({}) is None
-    assert card_of({"harness": {"name": "a/1"}}) is None
-    assert card_of({"harness": card("a/1").model_dump(mode="json")}) == card("a/1")
+    assert card_of({"harness": '{"name": "a/1"}'}) is None
+    assert card_of({"harness": card("a/1").model_dump_json()}) == card("a/1")
 
 
 def test_an_agents_error_is_read_as_its_class_or_as_a_device_error() -> None:

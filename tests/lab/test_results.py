@@ -192,9 +192,9 @@ def test_two_clients_with_the_same_run_at_the_same_time(
 def test_runs_that_go_on_are_left_for_later(results: Path, url: str) -> None:
     going_on = make_run(results, ended=False)
     killed = make_run(results, ended=False, seed=2)
-    for path in killed.folder.rglob("*"):
-        os.utime(path, (1_700_000_000, 1_700_000_000))
+    writer = RunWriter(going_on.folder, going_on.manifest())
     plan = planned(results)
+    writer.close()
     assert plan.waiting == [going_on.run_id]
     plan.carry_out(uploader(url))
     assert [run.run_id for run in shared_store(url).runs()] == [killed.run_id]

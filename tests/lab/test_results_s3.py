@@ -13,17 +13,25 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import obstore
 import pytest
+from obstore.store import S3Store
 
+from harness.core.store import FileStore
 from harness.core.store_errors import StoreFailed
+from harness.regression.nightly import NightlyRun
+from harness.regression.verdicts import judge_nightly
 from harness.results import Run, Store
 from harness.results.history import query
+from harness.results.journal import read_journal, write_plan
 from harness.results.shared import after_runs, shared_store, uploader
 from harness.results.shared.sync import planned
-from tests.lab.conftest import PATIENCE
+from harness.results.shared.unfinished import Unfinished
+from tests.lab.conftest import PATIENCE, await_
 from tests.lab.seaweed import Server
-from tests.lab.writers import copies, differences, numbered, upload_all
+from tests.lab.writers import copies, differences, measure_nightly, numbered, upload_all
 from tests.lab.wrong_clock import compile_clock, off_by
+from tests.nightly import FakeDevice, make_plan
 from tests.results.samples import make_run
 
 pytestmark = [pytest.mark.programs, pytest.mark.thorough]
@@ -80,6 +88,40 @@ def test_eight_writers_of_whom_one_is_killed_all_the_time(server: Server, origin
             killed += 1
     assert killed == KILLED
     assert differences(url, *folders) == []
+
+
+def test_a_client_that_is_killed_while_it_measures(server: Server, tmp_path: Path) -> None:
+    """What it had measured is on S3, in a nightly run that has not ended; the resumed one completes it."""
+    results, url = tmp_path / "results", "s3://lab/measuring"
+    results.mkdir()
+    plan = make_plan(results).model_copy(update={"facts": {"phone": {"kind": "android"}}})
+    folder = results / "nightly" / plan.night_id
+    write_plan(folder, plan)
+    words = (str(results), plan.night_id, url, server.environment, 8)
+    process = _FORKS.Process(target=measure_nightly, args=words, daemon=True)
+    process.start()
+
+    def pairs() -> int:
+        if plan.night_id not in shared_store(url).names("nightly"):
+            return 0
+        return len(read_journal(shared_store(url).fetched("nightly", plan.night_id)).all_pairs("phone/cache"))
+
+    await_("four pairs are on S3", lambda: pairs() == 4)
+    process.kill()
+    process.join(PATIENCE)
+    planned(results).carry_out(uploader(url))
+    assert query(shared_store(url), "SELECT count(*) FROM nights").rows == [(0,)]
+    result = NightlyRun(folder, plan, {"phone": FakeDevice()}, notify=lambda _: None).run()
+    judge_nightly(results, folder, result)
+    for _ in range(2):
+        assert after_runs(url, results, nightly_runs=[plan.night_id]) == f"uploaded to {url}"
+    here, there = (
+        query(store, "SELECT count(*) FROM night_pairs").rows for store in (Store(results), shared_store(url))
+    )
+    assert here == there != [(0,)]
+    assert Unfinished(FileStore(url)).names("nightly") == {}
+    left = [one["path"] for batch in obstore.list(S3Store("lab"), prefix="measuring/unfinished") for one in batch]
+    assert left == []
 
 
 def test_a_store_that_is_killed_in_mid_upload(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,9 +266,6 @@ def test_only_the_columns_and_partitions_that_a_query_needs_are_read(original: P
 
 
 def test_a_run_is_fetched_once_and_a_forged_file_is_refused(original: Path, tmp_path: Path) -> None:
-    import obstore
-    from obstore.store import S3Store
-
     results, url = tmp_path / "results", "s3://lab/forged"
     copies(results, original, numbered(0, 2))
     planned(results).carry_out(uploader(url))

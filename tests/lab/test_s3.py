@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sysconfig
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +17,7 @@ from obstore.store import S3Store
 from harness.core.cache import Cache, hash_file
 from harness.core.store import FileStore
 from harness.core.store_errors import StoreFailed
+from tests.environment import REPOSITORY
 from tests.lab.conftest import PATIENCE
 from tests.lab.seaweed import Server
 
@@ -103,6 +107,16 @@ def test_machines_share_a_cache_through_s3(tmp_path: Path, monkeypatch: pytest.M
     fetch(3)
     assert made == [1, 3]
     assert len(notices) == 1
+
+
+def test_the_unit_of_the_store_has_options_that_its_server_knows() -> None:
+    unit = (REPOSITORY / "docs/examples/harness-lab-store.service").read_text(encoding="utf-8")
+    options = set(re.findall(r" -([a-z0-9.A-Z]+)", unit.partition("weed server")[2].partition("'")[0]))
+    weed = Path(sysconfig.get_path("scripts")) / "weed"
+    shown = subprocess.run([weed, "help", "server"], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    known = set(re.findall(r"^  -([a-z0-9.A-Z]+)", shown.stdout + shown.stderr, re.MULTILINE))
+    assert len(options) > 5
+    assert options <= known
 
 
 def test_wrong_credentials_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import deltalake  # noqa: F401 - a writer's process is forked from one that has imported it
 import duckdb  # noqa: F401
 import obstore  # noqa: F401
 
+from harness.devices import RunResult
+from harness.regression.nightly import NightlyRun
 from harness.results import Store
 from harness.results.every_table import TABLES
 from harness.results.history import query
+from harness.results.journal import read_plan
 from harness.results.schema import Manifest
-from harness.results.shared import shared_store, uploader
+from harness.results.shared import followed, shared_store, uploader
 from harness.results.shared.sync import planned
+from tests.nightly import FakeDevice
 
 
 def copies(results: Path, original: Path, ids: list[str]) -> None:
@@ -77,3 +83,28 @@ def differences(url: str, *folders: Path) -> list[str]:
             others = [path for path in files if (run.folder / path).read_bytes() != (fetched / path).read_bytes()]
             found += [f"{run.run_id}: {path}" for path in others]
     return found
+
+
+class _PausingDevice(FakeDevice):
+    """A device whose next run never ends after so many runs."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__()
+        self._runs = runs
+
+    def run(self, *arguments: Any, **more: Any) -> RunResult:
+        if len(self.ran) == self._runs:
+            threading.Event().wait()
+        return super().run(*arguments, **more)
+
+
+def measure_nightly(results: str, night: str, url: str, environment: Mapping[str, str], runs: int) -> None:
+    """Measure a nightly run, in a process of its own, until it has made so many runs; then wait to be killed."""
+    os.environ.update(environment)
+    import harness.results.shared.following
+
+    harness.results.shared.following.LOOK_SECONDS = 0.1
+    folder = Path(results, "nightly", night)
+    plan = read_plan(folder)
+    with followed(url, Path(results), night, print):
+        NightlyRun(folder, plan, {"phone": _PausingDevice(runs)}, notify=lambda _: None).run()

@@ -12,6 +12,8 @@ import pytest
 from harness.devices import RunResult
 from harness.measure import ENCODER, LATENCY, METRICS, PREFILL, STEP, Floor, GateVerdict, Judgement, Undecided
 from harness.regression.nightly import TRIES, EmulatedDevice, NightlyResult, NightlyRun, RunnerChanged, UnitResult
+from harness.regression.verdicts import judge_nightly
+from harness.report.nightly import nightly_report
 from harness.results import RunDamaged, StorageUnwritable
 from harness.results.journal import JOURNAL, Journal, read_journal, read_plan, write_plan
 from harness.results.nightly import read_floor, write_floor
@@ -192,6 +194,35 @@ def test_a_journal_of_another_kind_is_reported(tmp_path: Path) -> None:
         Journal(tmp_path)
     with pytest.raises(RunDamaged, match=r"plan\.json"):
         read_plan(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict"),
+    [
+        ({"slower": 0.5}, GateVerdict.PASS),
+        ({"slower": 0.5, "size": 9_000_000}, GateVerdict.FAIL),
+        ({"answers": {"one": "another"}}, GateVerdict.FAIL),
+        ({"crashes": True}, GateVerdict.FAIL),
+    ],
+)
+def test_an_emulated_device_is_judged_by_everything_but_its_times(
+    tmp_path: Path, facts: dict[str, Any], verdict: GateVerdict
+) -> None:
+    plan = make_plan(tmp_path, **facts)
+    plan = plan.model_copy(update={"units": [plan.units[0].model_copy(update={"emulated": True})]})
+    folder = tmp_path / "nightly" / plan.night_id
+    write_plan(folder, plan)
+    device = FakeDevice(emulated=True)
+    result = NightlyRun(folder, plan, {"phone": device}, notify=quiet).run()
+    assert result.verdict is verdict
+    cells = only(result).cells
+    assert {cell.verdict for cell in cells.values()} == {GateVerdict.INCONCLUSIVE}
+    assert all(cell.cause == "emulated: this time is shown and not judged" for cell in cells.values())
+    assert len(device.ran) <= 2 * plan.rule.extended_pairs, "no suspicion is confirmed"
+    record = judge_nightly(tmp_path, folder, result)
+    text = "\n".join(str(block) for block in nightly_report(record))
+    assert "emulated, so that their times are shown and not judged: phone" in text
+    assert "nothing slower" not in text
 
 
 def test_emulated_devices_and_changed_runners_are_refused(tmp_path: Path) -> None:

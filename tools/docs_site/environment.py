@@ -38,6 +38,7 @@ HARNESS = (
     Variable("HARNESS_LAB_TLS_CA", "FILE", "Trust this authority in a lab.", "lab.md"),
     Variable("HARNESS_LAB_TLS_CERT", "FILE", "Show this certificate in a lab.", "lab.md"),
     Variable("HARNESS_LAB_TLS_KEY", "FILE", "The certificate's key.", "lab.md"),
+    Variable("HARNESS_LAB_TOKEN", "TEXT", "Show this token to a lab that wants one.", "lab.md"),
     Variable(
         "HARNESS_RESULTS_URL", "s3://… or file:///…", "Upload runs and nightly runs to this store.", "results-store.md"
     ),

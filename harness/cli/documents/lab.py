@@ -98,6 +98,38 @@ class CompiledRow(Part):
     files: list[FileRow]
 
 
+class TokenRow(Part):
+    """A client of a lab that has a token."""
+
+    client: str
+    expires: str
+    """In UTC, by ISO 8601."""
+    expired: bool
+
+
+class TokenMadeDocument(Document):
+    """`harness lab token add`: a new token, which is shown only once."""
+
+    schema_name: Literal["harness.token/1"] = Field(default="harness.token/1", alias="schema")
+    client: str
+    token: str
+    days: Number
+
+
+class TokenRevokedDocument(Document):
+    """`harness lab token revoke`: a client without a token."""
+
+    schema_name: Literal["harness.token-revoked/1"] = Field(default="harness.token-revoked/1", alias="schema")
+    client: str
+
+
+class TokensDocument(Document):
+    """`harness lab token list`: who may use a lab, without the tokens themselves."""
+
+    schema_name: Literal["harness.tokens/1"] = Field(default="harness.tokens/1", alias="schema")
+    tokens: list[TokenRow]
+
+
 class LabCompiledDocument(Document):
     """`harness lab compile`: the archives that a lab's workers made."""
 

@@ -44,5 +44,7 @@ class SyncDocument(Document):
     """What is left to upload: after an interruption or an error of the store, and with --dry-run."""
     waiting: list[str]
     """Runs that have not ended, and nightly runs that can be resumed."""
+    so_far: list[str] = Field(default=[])
+    """Those of them whose new measurements were uploaded."""
     failed: list[FailedRow]
     compacted: list[CompactedRow]

@@ -1,8 +1,8 @@
 """Keep the results of everybody in one place: a folder that all have mounted, or S3. See ``docs/results-store.md``.
 
 ``files/`` holds every file once under the hash of its contents. ``runs/``, ``nightly/`` and ``baselines/`` hold a
-*marker* for each whole run, nightly run and baseline, which names its files and is written last. ``tables/`` holds the
-rows of ``harness query`` as Delta tables.
+*marker* for each whole run, nightly run and baseline, which names its files and is written last. ``unfinished/`` holds
+what runs have written so far that have not ended. ``tables/`` holds the rows of ``harness query`` as Delta tables.
 
 Importing this package imports none of the packages of the extra ``lab``.
 """
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from harness.core.text import quoted
 from harness.results.errors import NoResultsUrl
 
 if TYPE_CHECKING:
+    from harness.results.shared.following import Follower
     from harness.results.shared.mirror import SharedStore
     from harness.results.shared.upload import Uploader
 
@@ -73,6 +75,35 @@ def check_results_url(url: str) -> str:
             cure="name a folder of letters, digits, dots, dashes and underscores alone",
         )
     return url
+
+
+def follow(
+    url: str,
+    results: Path,
+    notify: Callable[[str], None],
+    *,
+    runs: Collection[str] = (),
+    nightly_runs: Collection[str] = (),
+) -> Follower:
+    """Begin to upload what is written of these runs, until the result is stopped. Nothing that goes wrong is raised."""
+    from harness.results.shared.following import Follower
+
+    return Follower(url, results, runs=runs, nightly_runs=nightly_runs, notify=notify)
+
+
+@contextmanager
+def followed(url: str | None, results: Path, nightly_run: str, notify: Callable[[str], None]) -> Iterator[None]:
+    """Upload what is written of a nightly run in the context; what was not yet, if the context is left by an error."""
+    if url is None:
+        yield
+        return
+    follower = follow(url, results, notify, nightly_runs=[nightly_run])
+    try:
+        yield
+    except BaseException:
+        follower.stop(last=True)
+        raise
+    follower.stop()
 
 
 def after_runs(url: str, results: Path, runs: Collection[str] = (), nightly_runs: Collection[str] = ()) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.cache import cache_root, content_key
+from harness.core.store_errors import StoreDamaged
 from harness.results.errors import RunNotFound, writing
 from harness.results.every_table import TABLES
 from harness.results.files import write_text_atomically
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from harness.results.shared.delta import DeltaTables, TableFile
     from harness.results.shared.reading import SharedColumns
     from harness.results.shared.remote import Kind, Marker, Remote
+    from harness.results.shared.unfinished import Unfinished
 
 TOGETHER = 16
 """Files that are fetched at once."""
 MARKERS = ".markers"
+UNFINISHED = "unfinished"
 PLAN, VERDICTS = "plan.json", "verdicts.json"
 
 
@@ -82,11 +85,23 @@ class SharedStore(Store):
     def _names(self) -> dict[Kind, dict[str, str]]:
         return {}
 
+    @cached_property
+    def _unfinished(self) -> Unfinished:
+        from harness.results.shared.unfinished import Unfinished
+
+        return Unfinished(self._remote.files)
+
     def names(self, kind: Kind) -> dict[str, str]:
-        """Return what the store has of a kind, as :meth:`Remote.names` does; it is listed once."""
+        """Return what the store has of a kind, as :meth:`Remote.names` does, and what has not ended."""
         if kind not in self._names:
-            self._names[kind] = self._remote.names(kind)
+            # What ends between the two is in both of them, and what is whole counts.
+            going_on = {} if kind == "baselines" else self._unfinished.names(kind)
+            self._names[kind] = dict(sorted((going_on | self._remote.names(kind)).items()))
         return self._names[kind]
+
+    def goes_on(self, kind: Kind, name: str) -> bool:
+        """Return whether the store only has a part of a run, which has not ended or whose client was killed."""
+        return self.names(kind).get(name, "").startswith(UNFINISHED)
 
     def runs(self) -> list[Run]:
         return [SharedRun(self, name) for name in self.names("runs") if RUN_ID.fullmatch(name)]
@@ -121,8 +136,15 @@ class SharedStore(Store):
 
     def fetched(self, kind: Kind, name: str, only: list[str] | None = None) -> Path:
         """Return the folder of a run, nightly run or baseline, with these files in it, or with all."""
+        if self.goes_on(kind, name):
+            try:
+                return self._fetched_so_far(kind, name, only)
+            except (StoreDamaged, RunNotFound):
+                self._names.pop(kind)  # it may have ended meanwhile
+                if self.goes_on(kind, name):
+                    raise
         marker = self._marker(kind, name)
-        folder = self.root / {"runs": name, "nightly": f"nightly/{name}", "baselines": "baselines"}[kind]
+        folder = self._folder(kind, name)
         receipt = self.root / MARKERS / kind / f"{name}.files.json"
         have = _read(receipt)
         wanted = {file: facts for file, facts in marker.files.items() if only is None or file in only}
@@ -142,6 +164,34 @@ class SharedStore(Store):
         if missing:
             write_text_atomically(receipt, json.dumps(have | {file: one.sha256 for file, one in missing.items()}))
         return folder
+
+    def _fetched_so_far(self, kind: Kind, name: str, only: list[str] | None) -> Path:
+        """Return the folder of a run that has not ended, with what the store has of these files, or of all."""
+        marker = self._unfinished.marker(kind, name)
+        if marker is None:
+            raise RunNotFound(f"{name} is no longer in {self.url}")
+        folder = self._folder(kind, name)
+        receipt = self.root / MARKERS / kind / f"{name}.files.json"
+        have, new = _read(receipt), dict[str, str]()
+        for file, parts in marker.files.items():
+            hashes = ",".join(part.sha256 for part in parts)
+            if (only is not None and file not in only) or (
+                have.get(file) == hashes and _has(folder / file, sum(part.bytes for part in parts))
+            ):
+                continue
+            with writing(folder / file):
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                self._unfinished.fetch(name, parts, folder / file)
+            new[file] = hashes
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            receipt.parent.mkdir(parents=True, exist_ok=True)
+        if new:
+            write_text_atomically(receipt, json.dumps(have | new))
+        return folder
+
+    def _folder(self, kind: Kind, name: str) -> Path:
+        return self.root / {"runs": name, "nightly": f"nightly/{name}", "baselines": "baselines"}[kind]
 
     def _fetch_all(self, kind: Kind, wanted: dict[str, list[str] | None]) -> None:
         with ThreadPoolExecutor(TOGETHER) as pool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, TypeVar
 
 import obstore
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
@@ -23,15 +23,25 @@ KINDS: tuple[Kind, ...] = ("runs", "nightly", "baselines")
 SCHEMA_VERSION = 1
 MOST_BYTES = 16 * 2**20
 """The most bytes of a marker."""
+_T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class _Kept(BaseModel):
+class Kept(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class FileFacts(_Kept):
+def names_below(files: dict[str, _T]) -> dict[str, _T]:
+    """Return files by their names; raises ValueError for a name that leaves its folder."""
+    for name in files:
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or "\\" in name or "\0" in name or {"..", "."} & set(parts):
+            raise ValueError("a file has a name that leaves its folder")
+    return files
+
+
+class FileFacts(Kept):
     sha256: str
     bytes: int
 
@@ -43,7 +53,7 @@ class FileFacts(_Kept):
         return value
 
 
-class Marker(_Kept):
+class Marker(Kept):
     """Describe a whole run, nightly run or baseline in the store."""
 
     schema_version: int = SCHEMA_VERSION
@@ -56,11 +66,7 @@ class Marker(_Kept):
     @field_validator("files")
     @classmethod
     def _are_below(cls, value: dict[str, FileFacts]) -> dict[str, FileFacts]:
-        for name in value:
-            parts = PurePosixPath(name).parts
-            if not parts or name.startswith("/") or "\\" in name or "\0" in name or {"..", "."} & set(parts):
-                raise ValueError("a file has a name that leaves its folder")
-        return value
+        return names_below(value)
 
 
 class Remote:
@@ -134,7 +140,12 @@ def parse_marker(data: bytes, kind: Kind, name: str) -> Marker:
     return marker
 
 
-def _key(kind: Kind, name: str) -> str:
+def check_name(name: str) -> str:
+    """Return the name of a run, nightly run or baseline; raises StoreFailed if it is none."""
     if not _NAME.fullmatch(name):
         raise StoreFailed(f"{name[:80]!r} names nothing in a results store")
-    return f"{kind}/{name}.json"
+    return name
+
+
+def _key(kind: Kind, name: str) -> str:
+    return f"{kind}/{check_name(name)}.json"

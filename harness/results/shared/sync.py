@@ -10,6 +10,7 @@ from harness.core.errors import HarnessError
 from harness.core.store_errors import StoreFailed
 from harness.results.errors import RunNotFound
 from harness.results.every_table import TABLES
+from harness.results.shared import shared_store
 from harness.results.shared.upload import (
     Item,
     Uploaded,
@@ -28,6 +29,10 @@ class Sync:
     items: list[Item]
     waiting: list[str]
     """Runs that have not ended, and nightly runs that can be resumed."""
+    resumable: list[Item] = field(default_factory=list)
+    """Nightly runs of ``waiting``, whose measurements so far are uploaded."""
+    unfinished: list[str] = field(default_factory=list)
+    """Those of them that had something new."""
     uploaded: list[Uploaded] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """By name, why it cannot be uploaded."""
@@ -48,6 +53,18 @@ class Sync:
         """Upload one after the other; what is damaged is left out. Raises StoreFailed as soon as the store fails."""
         for item in self.items:
             self._take(uploader, item)
+        for item in self.resumable:
+            self._bring(uploader, item)
+
+    def _bring(self, uploader: Uploader, item: Item) -> None:
+        self._say(item.name)
+        try:
+            if uploader.send_so_far(item):
+                self.unfinished.append(item.name)
+        except StoreFailed:
+            raise
+        except HarnessError as error:
+            self.failed[item.name] = str(error).splitlines()[0]
 
     def _take(self, uploader: Uploader, item: Item) -> None:
         try:
@@ -75,9 +92,10 @@ def planned(results: Path, names: Collection[str] = ()) -> Sync:
     store = Store(results)
     runs, going_on = ended_runs(store)
     nightly_runs, resumable = ended_nightly_runs(results)
-    items, waiting = [*runs, *nightly_runs, *kept_baselines(results)], [*going_on, *resumable]
+    items = [*runs, *nightly_runs, *kept_baselines(results)]
+    waiting = [*going_on, *(item.name for item in resumable)]
     if not names:
-        return Sync(items, waiting)
+        return Sync(items, waiting, resumable)
     chosen: list[Item] = []
     for name in names:
         found = [item for item in items if item.name == name]
@@ -89,7 +107,24 @@ def planned(results: Path, names: Collection[str] = ()) -> Sync:
         if not found and name not in waiting:
             raise RunNotFound(f"{name} is no run, nightly run or baseline in {results}")
         chosen += found
-    return Sync(list(dict.fromkeys(chosen)), [name for name in waiting if name in names])
+    return Sync(
+        list(dict.fromkeys(chosen)),
+        [name for name in waiting if name in names],
+        [item for item in resumable if item.name in names],
+    )
+
+
+def adopted(url: str, names: Collection[str]) -> Sync:
+    """Return unfinished runs of machines that are gone, to be ended by what these had uploaded of them.
+
+    Raises RunNotFound for one that the store does not have, or has whole.
+    """
+    store, items = shared_store(url), list[Item]()
+    for name in names:
+        if not store.goes_on("runs", name):
+            raise RunNotFound(f"{name} is no unfinished run in {url}", cure=f"harness runs --results-url {url}")
+        items.append(Item("runs", name, store.fetched("runs", name)))
+    return Sync(items, [])
 
 
 def upload_after(uploader: Uploader, results: Path, runs: Collection[str], nightly_runs: Collection[str]) -> None:

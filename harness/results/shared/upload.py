@@ -8,9 +8,8 @@ state of the files when they were uploaded, so that what has not changed is not 
 from __future__ import annotations
 
 import json
-import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -22,19 +21,20 @@ from harness.results.baselines import FOLDER as BASELINES
 from harness.results.baselines import Baselines, objects_of
 from harness.results.errors import RunDamaged, writing
 from harness.results.every_table import TABLES
-from harness.results.files import write_text_atomically
+from harness.results.files import being_written, write_text_atomically
 from harness.results.journal import read_plan
 from harness.results.nightly import VERDICTS, nightly_folders
 from harness.results.removal import going_on
 from harness.results.shared.delta import DeltaTables, Partition
+from harness.results.shared.folders import file_state, files_of
+from harness.results.shared.following import PartUploader, send_so_far
 from harness.results.shared.remote import FileFacts, Kind, Marker, Remote
 from harness.results.shared.rows import rows_of
+from harness.results.shared.unfinished import Unfinished
 from harness.results.store import Run, Store
 from harness.results.tables import RUN, Table
 
 RECEIPTS = ".uploaded"
-_PASSING = re.compile(r"\..*|runners-.*")
-"""Files and folders that are being written, and copies of runners that a nightly run makes for itself."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Item:
             return {f"{self.name}.json": kept.folder / f"{self.name}.json"} | {
                 f"objects/{sha256}": kept.folder / "objects" / sha256 for sha256 in objects
             }
-        return dict(sorted(_below(self.folder, "")))
+        return files_of(self.folder)
 
     def tables(self) -> list[Table]:
         """Return the tables that have its rows; a run in the last one has all of its rows."""
@@ -93,22 +93,37 @@ class Uploader:
         self.remote = Remote(url, patience=patience)
         self.tables = DeltaTables(self.remote.url, patience=patience)
         self._there: dict[Kind, dict[str, str]] = {}
+        self._unfinished = Unfinished(self.remote.files)
+        self._parts = PartUploader(self.remote.files)
+        self._partly: dict[Kind, dict[str, str]] = {}
 
     def lacks(self, item: Item) -> bool:
         """Return whether the store may lack the current item, without reading its files; also for a damaged one."""
         if item.name not in self._names(item.kind):
             return True
         try:
-            state = {name: _file_state(path) for name, path in item.files().items()}
+            state = {name: file_state(path) for name, path in item.files().items()}
         except (HarnessError, OSError):
             return True
         return _Receipt(item, self.remote.url).state != state
 
     def upload(self, item: Item, progress: Callable[[str], None] | None = None) -> Uploaded:
-        """Make sure that the store has the current run, nightly run or baseline."""
-        say = progress or (lambda _: None)
+        """Make sure that the store has the current run, nightly run or baseline, and nothing unfinished of it."""
+        found = self._upload(item, progress or (lambda _: None))
+        if item.name in self._names_of_unfinished(item.kind):
+            self._unfinished.remove(item.kind, item.name)
+            del self._partly[item.kind][item.name]
+        return found
+
+    def send_so_far(self, item: Item) -> bool:
+        """Make sure that the store has what a nightly run that can be resumed has so far; return if it lacked any."""
+        if read_plan(item.folder).calibrate:
+            return False
+        return send_so_far(self._parts, item.kind, item.folder)
+
+    def _upload(self, item: Item, say: Callable[[str], None]) -> Uploaded:
         files = item.files()
-        state = {name: _file_state(path) for name, path in files.items()}
+        state = {name: file_state(path) for name, path in files.items()}
         receipt = _Receipt(item, self.remote.url)
         if item.name in self._names(item.kind) and receipt.state == state:
             return Uploaded(item.kind, item.name, len(files), 0, 0, False)
@@ -149,6 +164,11 @@ class Uploader:
             self._there[kind] = self.remote.names(kind)
         return self._there[kind]
 
+    def _names_of_unfinished(self, kind: Kind) -> dict[str, str]:
+        if kind not in self._partly:
+            self._partly[kind] = self._unfinished.names(kind)
+        return self._partly[kind]
+
 
 def ended_runs(store: Store, wanted: set[str] | None = None) -> tuple[list[Item], list[str]]:
     """Return the runs to upload, and the ids of those that have not ended."""
@@ -156,21 +176,30 @@ def ended_runs(store: Store, wanted: set[str] | None = None) -> tuple[list[Item]
     for run in store.runs():
         if wanted is not None and run.run_id not in wanted:
             continue
-        if going_on(run):
+        if _goes_on(run):
             waiting.append(run.run_id)
         else:
             items.append(Item("runs", run.run_id, run.folder))
     return items, waiting
 
 
-def ended_nightly_runs(results: Path) -> tuple[list[Item], list[str]]:
-    """Return the nightly runs to upload, and the ids of those that can be resumed; calibrations are nobody else's."""
-    items, waiting = [], []
+def _goes_on(run: Run) -> bool:
+    """Return whether a run is being written. One whose process was killed is not; only its last lines are missing."""
+    known = being_written(run.folder)
+    if known is None:
+        return bool(going_on(run))
+    try:
+        return known and run.manifest().ended is None
+    except RunDamaged:
+        return False
+
+
+def ended_nightly_runs(results: Path) -> tuple[list[Item], list[Item]]:
+    """Return the nightly runs to upload, and those that can be resumed; calibrations are nobody else's."""
+    items, waiting = list[Item](), list[Item]()
     for folder in nightly_folders(results):
-        if (folder / VERDICTS).is_file():
-            items.append(Item("nightly", folder.name, folder))
-        else:
-            waiting.append(folder.name)
+        ended = (folder / VERDICTS).is_file()
+        (items if ended else waiting).append(Item("nightly", folder.name, folder))
     return items, waiting
 
 
@@ -204,18 +233,3 @@ def _rows_changed(item: Item, known: Marker, facts: dict[str, FileFacts]) -> boo
     """Return whether a file of which rows are made is another than in the store."""
     sources = {name for table in item.tables() for name in table.files}
     return any(known.files.get(name) != facts.get(name) for name in sources)
-
-
-def _below(folder: Path, before: str) -> Iterator[tuple[str, Path]]:
-    for path in folder.iterdir():
-        if _PASSING.fullmatch(path.name) or path.is_symlink():
-            continue
-        if path.is_dir():
-            yield from _below(path, f"{before}{path.name}/")
-        elif path.is_file():
-            yield f"{before}{path.name}", path
-
-
-def _file_state(path: Path) -> str:
-    found = path.stat()
-    return f"{found.st_size}.{found.st_mtime_ns}"
