@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import package
+from harness.cli import elsewhere, package
 from harness.cli.app import app, load_commands
 from harness.compiler import CompileRequest
 
@@ -26,7 +26,7 @@ def test_layers_to_keep_wide_reach_the_compiler(monkeypatch: pytest.MonkeyPatch,
         raise Compiling
 
     monkeypatch.setattr(package, "compilables", lambda *_arguments, **_others: [])
-    monkeypatch.setattr(package, "compile_models", compile_models)
+    monkeypatch.setattr(elsewhere, "compile_models", compile_models)
     load_commands()
     wide = ["--precision", "int8", "--keep-wide", "encoder/*", "--keep-wide", "head"]
     result = CliRunner().invoke(app, ["package", language, *wide, "--output-dir", str(tmp_path)])
