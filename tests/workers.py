@@ -17,6 +17,7 @@ from harness.core.errors import HarnessError
 from harness.core.progress import Progress
 from harness.core.worker import WorkerError
 from harness.explain import run
+from harness.models.language import reference
 from tests.exports import remember_exports
 
 
@@ -35,11 +36,14 @@ def answer_here(module: str, request: dict[str, Any], progress: Progress, *, thr
 
 @contextmanager
 def _as_it_was() -> Iterator[None]:
-    """Forget the users' models that were imported: others with the same name come."""
+    """Forget the users' models that were imported: others with the same name come. PyTorch has its threads again."""
     path, modules = [*sys.path], {*sys.modules}
+    threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
     try:
         yield
     finally:
+        if threads is not None:
+            sys.modules["torch"].set_num_threads(threads)
         sys.path[:] = path
         ours = (sys.prefix, sys.base_prefix, str(Path(front.__file__).parents[1]))
         for name in {*sys.modules} - modules:
@@ -49,7 +53,8 @@ def _as_it_was() -> Iterator[None]:
 
 
 def work_here(patch: pytest.MonkeyPatch) -> None:
-    """Compile and explain in this process, and export a model once."""
+    """Compile, explain and ask language models' PyTorch in this process, and export a model once."""
     remember_exports(patch)
     patch.setattr(front, "run_worker", answer_here)
     patch.setattr(run, "run_worker", answer_here)
+    patch.setattr(reference, "run_worker", answer_here)

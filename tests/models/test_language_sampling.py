@@ -30,7 +30,7 @@ from harness.native import Runner
 from harness.protocol.schema import LanguageWorkload, Probe, RecordOptions, Sampling
 from tests.models.test_language_model import built, opened, order
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here")]
 ROOT = Path(__file__).parents[2]
 FLOATS = npt.NDArray[np.float32]
 MASK = 2**64 - 1

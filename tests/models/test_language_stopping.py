@@ -24,7 +24,7 @@ from harness.validate import Verdict, decodings
 from tests.models.language_folder import save_folder
 from tests.models.test_language_model import built, opened, order, quiet
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.usefixtures("work_is_here")]
 
 
 def stored(folder: Path, cache: Cache, precision: Precision = "fp32") -> LanguageModel:
