@@ -73,7 +73,10 @@ class DeltaTables:
     def has(self, table: Table, name: str) -> bool:
         """Return whether the table has the rows of a run, as it is now."""
         found = self._current(table)
-        return found is not None and found.transaction_version(name) is not None
+        try:
+            return found is not None and self._knows(found, table, name)
+        except (_Unsure, CommitFailedError) as error:
+            raise StoreFailed(f"the table {table.name} of {self._url} cannot be read: {error}") from error
 
     def append(self, table: Table, name: str, generation: int, rows: duckdb.DuckDBPyRelation) -> bool:
         """Append a run's rows, or do nothing and return False if the table has them.
@@ -83,7 +86,7 @@ class DeltaTables:
         for tried in range(TRIES):
             try:
                 current = self._current(table) or self._made(table, rows)
-                if generation == 1 and current.transaction_version(name) is not None:
+                if generation == 1 and self._knows(current, table, name):
                     return False
                 with self._trouble(table):
                     self._write(current, table, name, generation, rows)
@@ -149,6 +152,11 @@ class DeltaTables:
             return None
         except (_Unsure, CommitFailedError) as error:
             raise StoreFailed(f"the table {table.name} of {self._url} cannot be read: {error}") from error
+
+    def _knows(self, found: DeltaTable, table: Table, name: str) -> bool:
+        """Return whether the table as it was read has the rows of a run; this may read its log again."""
+        with self._trouble(table):
+            return found.transaction_version(name) is not None
 
     def _made(self, table: Table, rows: duckdb.DuckDBPyRelation) -> DeltaTable:
         """Make a table without rows, unless somebody else has just done so.
