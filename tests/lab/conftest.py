@@ -159,6 +159,18 @@ class Town:
             process.join(PATIENCE)
 
 
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results folder that nobody has made."""
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The address of a results store in a folder."""
+    return f"file://{tmp_path}/store"
+
+
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """A lab of two hosts with two equal phones each. Its processes are not for killing."""

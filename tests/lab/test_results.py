@@ -55,16 +55,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("original")).folder
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    return tmp_path / "results"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"file://{tmp_path}/store"
-
-
 def nightly_run(results: Path, **facts: Any) -> Path:
     results.mkdir(exist_ok=True)
     plan = make_plan(results, **facts)

@@ -45,16 +45,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    return tmp_path / "results"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"file://{tmp_path}/store"
-
-
 def going_on(results: Path, lines: int = 3) -> RunWriter:
     """A run that goes on, with samples."""
     run = make_run(results, ended=False)
