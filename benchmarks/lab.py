@@ -3,8 +3,8 @@
 python benchmarks/lab.py                    # 60 phones on three agents, 600 orders of 2 s each
 python benchmarks/lab.py --quick            # 6 phones, 12 orders of 0.2 s
 
-A fake phone sleeps and then answers, so that the figures are the lab's alone: throughput beside what the phones could
-do without a lab, what an order takes beyond its phone's time, and the scheduler's memory. It needs the extra `lab`.
+A fake phone sleeps and then answers, so that the figures are the lab's alone: throughput beside what the same phones
+did without a lab, what an order takes beyond its phone's time, and the scheduler's memory. It needs the extra `lab`.
 """
 
 from __future__ import annotations
@@ -113,6 +113,9 @@ class Figures:
     ideal: float
     share_of_ideal: float
     """1 means that the lab costs no throughput."""
+    alone: float
+    """What the same phones took for the same orders without a lab, from threads of this process, right after it."""
+    share_of_alone: float
     beyond_median: float
     """What an order takes beyond its phone's time: its lease, its files, its result."""
     beyond_p95: float
@@ -203,6 +206,7 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
         used = [_cpu(pid) - was for pid, was in zip(pids, before, strict=True)]
         ideal = count * seconds
         memory = psutil.Process(scheduler.pid).memory_info().rss / 1e6
+        alone = measure_alone(folder, len(devices), count, seconds)
         return Figures(
             phones=len(devices),
             orders=count * len(devices),
@@ -211,6 +215,8 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
             wall=wall,
             ideal=ideal,
             share_of_ideal=ideal / wall,
+            alone=alone,
+            share_of_alone=alone / wall,
             beyond_median=statistics.median(beyond),
             beyond_p95=statistics.quantiles(beyond, n=20)[-1],
             dispatch_median=statistics.median(dispatch),
@@ -227,6 +233,24 @@ def measure(folder: Path, hosts: int, phones: int, orders: int, seconds: float) 
         for process in processes:
             process.kill()
             process.join()
+
+
+def measure_alone(folder: Path, phones: int, each: int, seconds: float) -> float:
+    """Run as many orders on as many phones of this process; return the seconds that all of them take together."""
+    found = [SleepingPhone(f"alone-{at}", seconds, folder / "alone") for at in range(phones)]
+
+    def work(phone: SleepingPhone) -> None:
+        for number in range(each):
+            with phone.reserve():
+                phone.run(folder / "runner", order(number))
+
+    threads = [threading.Thread(target=work, args=(phone,)) for phone in found]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.monotonic() - began
 
 
 def _cpu(pid: int | None) -> float:

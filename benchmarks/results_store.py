@@ -238,6 +238,8 @@ def main(
 ) -> None:
     """Fill a results store, read it, and kill its writers."""
     console = terminal()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="harness-store-", dir=folder) as name:
         own = Path(name)
         os.environ["HARNESS_CACHE_DIR"] = str(own / "own-cache")

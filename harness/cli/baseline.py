@@ -31,15 +31,22 @@ DASH = "–"
 MIB = 1 << 20
 
 
-@baseline_app.command("set", epilog="Examples:\n\n  harness baseline set latest --name release-1.4")
+@baseline_app.command(
+    "set",
+    epilog="Examples:\n\n  harness baseline set latest --name release-1.4"
+    "\n\n  harness baseline set latest --name virtual --emulated",
+)
 def set_baseline(
     run: RunName = "latest",
     name: Annotated[str | None, typer.Option(help="the run's id unless given")] = None,
+    emulated: Annotated[
+        bool, typer.Option("--emulated", help="also a run on an emulated device, for `harness nightly --emulated`")
+    ] = False,
     results_dir: ResultsDir = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
     """Keep a run's runner and archive, copied out of the cache."""
-    kept = Baselines(results_dir).set(Store(results_dir).find(run), name, cache=Cache(notice=note))
+    kept = Baselines(results_dir).set(Store(results_dir).find(run), name, cache=Cache(notice=note), emulated=emulated)
     if as_json:
         print_json(baseline_document(kept))
     else:

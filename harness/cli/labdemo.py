@@ -27,6 +27,8 @@ HOSTS = {"east": "127.0.0.2", "west": "127.0.0.3"}
 PHONES_OF_A_HOST = 2
 WORDS = "eng-us\tphone\tfoʊn\neng-us\tagent\teɪdʒənt\nfra\tchat\tʃa\nger\tTelefon\tteːleːfoːn\n"
 START_SECONDS, END_SECONDS = 60.0, 30.0
+SHOWN_SECONDS = 150.0
+"""The page looks into a store once a minute."""
 BASELINE = "demo"
 CLI = (sys.executable, "-m", "harness.cli")
 
@@ -73,11 +75,16 @@ class Demo:
             self.notify(
                 f"2. agent {host}, at {_own(address)}, offers {PHONES_OF_A_HOST} phones; its files come from {store}"
             )
-        page = ("lab", "serve", "--scheduler", line, "--results-dir", str(self.folder / "results"))
+        page = ("lab", "serve", "--scheduler", line, "--results-url", self._shared)
         self.address = self._serve("page", *page, "--port", str(_free(self.port)), until=r"page is at (\S+)")
-        self.notify(f"3. the page, at {self.address}")
+        self.notify(f"3. the page, at {self.address}; it shows the results of everybody in {self._shared}")
         wanted = PHONES_OF_A_HOST * len(HOSTS)
         self._await("the page shows every phone", lambda: len(self.phones()) >= wanted)
+
+    @property
+    def _shared(self) -> str:
+        """Return the address of the store of results."""
+        return (self.folder / "shared").as_uri()
 
     def phones(self) -> list[dict[str, Any]]:
         """Return the phones that the page shows."""
@@ -94,13 +101,14 @@ class Demo:
         """Make the nightly run over all phones. Of emulated ones everything but the times is judged."""
         words = self.folder / "words.tsv"
         words.write_text(WORDS, encoding="utf-8")
-        results = ("--results-dir", str(self.folder / "results"))
+        local = ("--results-dir", str(self.folder / "results"))
+        results = (*local, "--results-url", self._shared)
         lab = ("--lab-scheduler", self._scheduler)
         suites = (sys.executable, "-m", "pytest", "suites", *results, *lab, "--words", str(words), "--warmup", "1")
         emulated = () if self.kind == "demo" else ("--emulated",)
         self.notify("4. a first run, on one phone: its runner is what the nightly run compares with")
         self._step("suites", *suites, "--repeat", "3", "--pair-seconds", "0", "--device", "lab:all", codes=(0,))
-        self._step("baseline", *CLI, "baseline", "set", "latest", "--name", BASELINE, *results, codes=(0,))
+        self._step("baseline", *CLI, "baseline", "set", "latest", "--name", BASELINE, *emulated, *local, codes=(0,))
         self.notify("5. a nightly run over all phones, of this runner against itself")
         self._step(
             "nightly", *CLI, "nightly", "--baseline", BASELINE, "--candidate", BASELINE, "--device", "lab:all",
@@ -110,7 +118,9 @@ class Demo:
     def check(self) -> None:
         """See on the page that all phones took part; raises DemoFailed."""
         self._await(
-            "the page shows the verdicts", lambda: [one for one in self.ask("nights")["nights"] if one["units"]]
+            "the page shows the verdicts",
+            lambda: [one for one in self.ask("nights")["nights"] if one["units"] and one["state"] != "running"],
+            SHOWN_SECONDS,
         )
         night = self.ask("nights")["nights"][0]
         devices = {unit["device"] for unit in night["units"]}

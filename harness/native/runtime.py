@@ -33,7 +33,7 @@ _FFI = """
 """
 _RUNTIME = """
     const_loader_module cpu_device_api device_api logging module tensor workspace_pool memory/memory_manager
-    vm/builtin vm/bytecode vm/executable vm/vm extra/contrib/sort/sort
+    vm/builtin vm/bytecode vm/executable vm/vm
 """
 FFI_SOURCES = tuple(f"{name}.cc" for name in _FFI.split())
 RUNTIME_SOURCES = tuple(f"{name}.cc" for name in _RUNTIME.split())

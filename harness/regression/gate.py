@@ -8,7 +8,7 @@ from harness.core.errors import UsageError
 from harness.devices import Device, Notify
 from harness.native import Runner
 from harness.regression.nightly import NightlyRun, refuse_emulated
-from harness.regression.plan import plan_nightly, refuse_another_mode, run_candidate
+from harness.regression.plan import plan_nightly, refuse_unlike, run_candidate
 from harness.regression.verdicts import judge_nightly
 from harness.results.baselines import Baselines
 from harness.results.journal import write_plan
@@ -42,7 +42,7 @@ class BaselineGate:
             borrow_baseline(self._url, options.baseline, options.results_dir, lambda _: None)
         baselines = Baselines(options.results_dir)
         kept = baselines.get(options.baseline)
-        refuse_another_mode(kept, [device])
+        refuse_unlike(kept, [device])
         threads = kept.manifest.options.get("threads", options.threads)
         if threads != options.threads:
             # Both sides run the baseline's orders.

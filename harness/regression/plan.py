@@ -43,7 +43,7 @@ def plan_nightly(
     """
     baselines = Baselines(results)
     kept = baselines.get(baseline)
-    refuse_another_mode(kept, devices)
+    refuse_unlike(kept, devices)
     units = []
     for which, facts in kept.timed.items():
         chosen = [device for device in devices if device.target == facts.target]
@@ -62,8 +62,11 @@ def plan_nightly(
     return new_plan(baseline, units, facts={device.name: device.facts() for device in devices}, **more)
 
 
-def refuse_another_mode(kept: Baseline, devices: Sequence[Device]) -> None:
-    """Raise UsageError if a device runs apps, and the baseline was made in the shell, or the other way round."""
+def refuse_unlike(kept: Baseline, devices: Sequence[Device]) -> None:
+    """Raise UsageError if times of a device are not like those of the baseline's run.
+
+    That is so for apps and the shell, and for real devices and emulated ones, whose runs answer a few words once.
+    """
     for device in devices:
         mode = device.facts().get("android_mode")
         if mode is not None and kept.manifest.mode not in (None, mode):
@@ -71,6 +74,11 @@ def refuse_another_mode(kept: Baseline, devices: Sequence[Device]) -> None:
                 f"baseline {kept.name} was made with --android-mode {kept.manifest.mode}, and this is {mode}: "
                 "their times are not alike",
                 cure=f"choose --android-mode {kept.manifest.mode}, or set a baseline from a run of this mode",
+            )
+        if kept.manifest.emulated and not device.emulated:
+            raise UsageError(
+                f"baseline {kept.name} was made on an emulated device, and {device.name} is real",
+                cure="set a baseline from a run on a real device, or choose an emulated one",
             )
 
 

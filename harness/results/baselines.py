@@ -126,18 +126,19 @@ class Baselines:
         self.folder = results / FOLDER
         self._objects = self.folder / OBJECTS
 
-    def set(self, run: Run, name: str | None = None, *, cache: Cache) -> Baseline:
+    def set(self, run: Run, name: str | None = None, *, cache: Cache, emulated: bool = False) -> Baseline:
         """Keep the timed workloads of a run under ``name`` (the run's id by default).
 
+        A run on an emulated device is only kept if ``emulated``: such a baseline serves emulated devices alone.
         The same run under the same name again changes nothing. Raises BaselineUnusable, BaselineExists, ArtifactGone,
         RunDamaged, StorageFull or StorageUnwritable.
         """
         manifest = run.manifest()
         name = _checked(run.run_id if name is None else name)
-        if manifest.emulated:
+        if manifest.emulated and not emulated:
             raise BaselineUnusable(
                 f"run {run.run_id} was made on an emulated device, whose times are compared with nothing",
-                cure="set the baseline from a run on a real device",
+                cure="use a run on a real device, or add --emulated for `harness nightly --emulated`",
             )
         if manifest.mode == SELF_TEST:
             raise BaselineUnusable(

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 
+from harness.core.cache import Cache
+from harness.core.errors import UsageError
 from harness.devices import RunResult
 from harness.measure import ENCODER, LATENCY, METRICS, PREFILL, STEP, Floor, GateVerdict, Judgement, Undecided
 from harness.regression.nightly import TRIES, EmulatedDevice, NightlyResult, NightlyRun, RunnerChanged, UnitResult
+from harness.regression.plan import itself, plan_nightly
 from harness.regression.verdicts import judge_nightly
 from harness.report.nightly import nightly_report
-from harness.results import RunDamaged, StorageUnwritable
+from harness.results import RunDamaged, RunWriter, StorageUnwritable
+from harness.results.baselines import Baselines, BaselineUnusable
 from harness.results.journal import JOURNAL, Journal, read_journal, read_plan, write_plan
 from harness.results.nightly import read_floor, write_floor
 from tests.nightly import FakeDevice, make_plan
+from tests.results.kept import cached_run
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -223,6 +228,19 @@ def test_an_emulated_device_is_judged_by_everything_but_its_times(
     text = "\n".join(str(block) for block in nightly_report(record))
     assert "emulated, so that their times are shown and not judged: phone" in text
     assert "nothing slower" not in text
+
+
+def test_a_baseline_of_an_emulated_device_serves_emulated_devices_alone(tmp_path: Path) -> None:
+    results, cache = tmp_path / "results", Cache(tmp_path / "cache")
+    run = cached_run(results, cache)
+    RunWriter(run.folder, run.manifest()).update(device={**run.manifest().device, "emulated": True})
+    with pytest.raises(BaselineUnusable, match="emulated"):
+        Baselines(results).set(run, "main", cache=cache)
+    Baselines(results).set(run, "main", cache=cache, emulated=True)
+    plan = plan_nightly(results, "main", [FakeDevice(emulated=True)], itself)
+    assert [unit.emulated for unit in plan.units] == [True]
+    with pytest.raises(UsageError, match="baseline main was made on an emulated device, and phone is real"):
+        plan_nightly(results, "main", [FakeDevice(emulated=True), FakeDevice()], itself)
 
 
 def test_emulated_devices_and_changed_runners_are_refused(tmp_path: Path) -> None:

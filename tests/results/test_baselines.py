@@ -85,8 +85,9 @@ def test_a_name_is_of_one_run(tmp_path: Path, cache: Cache) -> None:
 def test_what_cannot_be_a_baseline(tmp_path: Path, cache: Cache) -> None:
     results = tmp_path / "results"
     baselines = Baselines(results)
-    with pytest.raises(BaselineUnusable, match="emulated"):
+    with pytest.raises(BaselineUnusable, match="emulated") as info:
         baselines.set(make_run(results, emulated=True), cache=cache)
+    assert "harness nightly --emulated" in info.value.cure
     with pytest.raises(BaselineUnusable, match="timed no model"):
         baselines.set(cached_run(results, cache, timed=False), cache=cache)
     unreadable = cached_run(results, cache)

@@ -18,7 +18,7 @@ from harness.devices.android.observed import parse_observed
 from harness.devices.android.process import parse_granted, parse_process
 from harness.devices.errors import DeviceFull, RunnerUnusable
 from harness.regression.gate import BaselineGate
-from harness.regression.plan import itself, plan_nightly, refuse_another_mode
+from harness.regression.plan import itself, plan_nightly, refuse_unlike
 from harness.report import compare_runs, report_run, to_markdown
 from harness.results import Store
 from harness.results.baselines import Baseline, Baselines
@@ -133,6 +133,8 @@ def test_a_maker_s_own_switch_is_named() -> None:
 @dataclass
 class Phone:
     mode: str | None
+    name: str = "phone"
+    emulated: bool = False
 
     def facts(self) -> dict[str, Any]:
         return {"kind": "android"} | ({"android_mode": self.mode} if self.mode else {})
@@ -154,10 +156,10 @@ def test_a_baseline_of_the_other_mode_is_refused(before: dict[str, str], now: st
     kept = Baseline(name="main", created="2026-01-01T00:00:00Z", manifest=manifest, timed={})
     phone = cast(Device, Phone(now))
     if not refused:
-        refuse_another_mode(kept, [phone])
+        refuse_unlike(kept, [phone])
         return
     with pytest.raises(UsageError, match="their times are not alike") as info:
-        refuse_another_mode(kept, [phone])
+        refuse_unlike(kept, [phone])
     assert "choose --android-mode" in info.value.cure
 
 
