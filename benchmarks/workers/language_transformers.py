@@ -18,7 +18,7 @@ import transformers
 from safetensors.torch import save_file
 
 from benchmarks.workers.language_serving import serve
-from harness.models.language.description import describe
+from harness.models.language.families import describe
 from harness.models.language.loading import transformers_model
 from harness.models.language.weights import opened_weights, weight_shapes
 

@@ -21,7 +21,7 @@ from benchmarks.workers.language_serving import answer_to
 from harness.core.cache import Cache
 from harness.core.errors import ExitCode, HarnessError, UsageError
 from harness.models.language.configurations import CONFIGURATIONS
-from harness.models.language.description import describe
+from harness.models.language.families import describe
 from harness.models.language.ops import _rotated
 from harness.models.language.weights import SeededWeights, weight_shapes
 from harness.models.language.workload import open_language_models

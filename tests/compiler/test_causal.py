@@ -20,6 +20,7 @@ SHAPES = {
     "three heads share": Causal(6, 2, 20, 48, 2, 20),
     "seven heads share, a window": Causal(7, 1, 64, 32, 2, 64, window=5),
     "norms in the heads": Causal(4, 2, 16, 32, 2, 16, head_norms=True, eps=1e-6),
+    "capped scores": Causal(4, 2, 16, 32, 2, 16, window=7, cap=0.5),
     "no rotary positions, float16": Causal(4, 2, 12, 32, 2, 0, dtype="float16"),
 }
 
@@ -51,6 +52,7 @@ def test_rows_attend_to_what_came_before(name: str) -> None:
             shape.kv_heads,
             shape.window,
             shape.eps,
+            shape.cap,
         )
         np.testing.assert_allclose(context.numpy(), expected.numpy(), rtol=tolerance, atol=tolerance)
     assert not cache.numpy()[0].any(), "the other layer is untouched"

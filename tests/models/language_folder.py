@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from harness.models.language.configurations import CONFIGURATIONS
-from harness.models.language.description import describe
+from harness.models.language.families import describe
 from harness.models.language.weights import SeededWeights, weight_shapes
 
 

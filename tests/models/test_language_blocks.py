@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from harness.models.errors import BadCheckpoint
-from harness.models.language import network
-from harness.models.language.description import describe
+from harness.models.language import rotary
+from harness.models.language.families import describe
 from harness.models.language.loading import check_layers, compiled_modules, greedy, transformers_model
 from harness.models.language.weights import SeededWeights, StoredWeights, weight_shapes
 
@@ -43,6 +43,17 @@ TINY: dict[str, dict[str, Any]] = {
         **SIZES, "model_type": "llama",
         "rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0},
     },
+    "qwen3, yarn": {
+        **SIZES, "model_type": "qwen3", "head_dim": 32, "rope_parameters": {
+            "rope_type": "yarn", "factor": 4.0, "rope_theta": 10000.0, "original_max_position_embeddings": 64,
+        },
+    },
+    "llama, yarn with its own gain": {
+        **SIZES, "model_type": "llama", "head_dim": 32, "rope_parameters": {
+            "rope_type": "yarn", "factor": 8.0, "rope_theta": 500.0, "original_max_position_embeddings": 32,
+            "attention_factor": 1.25, "beta_fast": 16, "beta_slow": 2,
+        },
+    },
     "mistral, sliding": {**SIZES, "model_type": "mistral", "sliding_window": 4},
     "qwen2": {**SIZES, "model_type": "qwen2"},
     "qwen2, sliding": {
@@ -51,6 +62,33 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "qwen3": {**SIZES, "model_type": "qwen3", "head_dim": 32},
     "gemma": {**SIZES, "model_type": "gemma", "head_dim": 32, "hidden_act": "gelu_pytorch_tanh"},
+    "gemma 2": {
+        **SIZES, "model_type": "gemma2", "head_dim": 32, "sliding_window": 4, "query_pre_attn_scalar": 24,
+        "attn_logit_softcapping": 0.5, "final_logit_softcapping": 0.25,
+    },
+    "gemma 2, without caps": {
+        **SIZES, "model_type": "gemma2", "head_dim": 16, "sliding_window": 4, "query_pre_attn_scalar": 16,
+        "attn_logit_softcapping": None, "final_logit_softcapping": None,
+    },
+    "gemma 3": {
+        **SIZES, "model_type": "gemma3_text", "head_dim": 32, "sliding_window": 4, "query_pre_attn_scalar": 24,
+        "sliding_window_pattern": 2, "rope_theta": 1000000.0, "rope_local_base_freq": 100.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    },
+    "gemma 3, each kind's positions": {
+        **SIZES, "model_type": "gemma3_text", "head_dim": 32, "sliding_window": 4, "query_pre_attn_scalar": 32,
+        "layer_types": ["full_attention", "sliding_attention"], "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 300.0},
+        },
+    },
+    "phi": {**SIZES, "model_type": "phi", "partial_rotary_factor": 0.5, "tie_word_embeddings": False},
+    "phi, a quarter turned": {**SIZES, "model_type": "phi", "partial_rotary_factor": 0.25, "num_key_value_heads": 4},
+    "phi 3": {**SIZES, "model_type": "phi3", "pad_token_id": 0, "tie_word_embeddings": False},
+    "phi 4 mini": {
+        **SIZES, "model_type": "phi3", "pad_token_id": 0, "tie_word_embeddings": True, "sliding_window": 4,
+        "partial_rotary_factor": 0.75,
+    },
     "gpt2": {
         "model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 128,
     },
@@ -96,12 +134,12 @@ def test_a_prompt_in_blocks_and_steps_give_transformers_tokens(name: str) -> Non
 
 
 def test_a_wrong_block_is_found_with_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = network.frequencies
+    right = rotary.frequencies
 
     def wrong(rotary: Any, size: int) -> torch.Tensor:
         return right(rotary, size) * 1.1
 
-    monkeypatch.setattr(network, "frequencies", wrong)
+    monkeypatch.setattr(rotary, "frequencies", wrong)
     with pytest.raises(BadCheckpoint, match="layer 0 of llama diverges from transformers'"):
         check_layers(TINY["llama"], describe(TINY["llama"]), SEEDED)
 

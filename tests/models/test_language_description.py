@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness.models.language.config_keys import UnknownPart, read_config
 from harness.models.language.configurations import CONFIGURATIONS
-from harness.models.language.description import Rotary, UnknownPart, describe, read_config
+from harness.models.language.description import Rotary
+from harness.models.language.families import describe
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",
@@ -27,6 +29,11 @@ PUBLISHED = {
     "llama-3.2-1b": 1_235_814_400,
     "tinyllama-1.1b": 1_100_048_384,
     "gpt2": 124_439_808,
+    "gemma-2-2b": 2_614_341_888,
+    "gemma-3-270m": 268_098_176,
+    "gemma-3-1b": 999_885_952,
+    "phi-1.5": 1_418_270_720,
+    "phi-2": 2_779_683_840,
 }
 """The parameters that the models' cards give, in full."""
 
@@ -62,7 +69,18 @@ def test_windows_are_of_the_layers_that_have_one() -> None:
     [
         ({"model_type": "mamba"}, "model_type is 'mamba', known are llama"),
         ({"hidden_act": "mish"}, "the activation hidden_act is 'mish'"),
-        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "the scaling 'yarn'"),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}}, "the scaling 'dynamic'"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "truncate": False}}, "truncate = false"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "mscale": 0.7}}, "mscale = 0.7: that part is not known"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5: that part is not known"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5"),
+        ({"model_type": "phi", "qk_layernorm": True}, "qk_layernorm"),
+        ({"model_type": "gemma2", "use_bidirectional_attention": True}, "use_bidirectional_attention"),
+        (
+            {"model_type": "gemma3_text", "layer_types": ["chunked_attention"] * 2},
+            "layer_types has 'chunked_attention'",
+        ),
+        ({"model_type": "phi3", "rope_scaling": {"type": "longrope", "short_factor": [1.0]}}, "the scaling 'longrope'"),
         ({"rope_scaling": {"rope_type": "linear", "factor": 4.0, "beta": 1}}, "beta = 1: that part is not known"),
         ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping = 50.0: that part is not known"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),

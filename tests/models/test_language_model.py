@@ -87,6 +87,18 @@ def test_tokens_are_those_of_transformers(llama: tuple[LanguageModel, Runner], t
     }  # fmt: skip
 
 
+@pytest.mark.thorough(keep=["tiny-gemma2"])
+@pytest.mark.parametrize("name", ["tiny-gemma2", "tiny-gemma3", "tiny-phi"])
+def test_tokens_of_other_families(name: str, user_cache: Cache, tmp_path: Path) -> None:
+    """Capped scores, windows and norms after each part; two kinds of positions; parts beside each other."""
+    model = opened(name, user_cache)
+    runner = built(model, user_cache)
+    result = HostDevice(lock_folder=tmp_path).run(runner.path, order(model, runner, repetitions=1), deadline=120)
+    records = result.require_complete().records
+    lines = model.compare(model.items, model.expected(quiet).answers, records)
+    assert [line.verdict for line in lines] == [Verdict.EQUAL] * 3, [line.describe() for line in lines]
+
+
 def test_a_prompt_longer_than_a_block_and_one_of_one_token(llama: tuple[LanguageModel, Runner], tmp_path: Path) -> None:
     """In blocks of 5 the tokens are the same, and a prompt of one token has no prefill."""
     model, runner = llama

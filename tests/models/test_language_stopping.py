@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from harness.core.cache import Cache
 from harness.devices import HostDevice
-from harness.models.language.description import UnknownPart
+from harness.models.language.config_keys import UnknownPart
 from harness.models.language.stopping import stop_tokens
 from harness.models.language.workload import LanguageModel, open_language_models
 from harness.models.options import ModelOptions

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
 from harness.models.kinds import open_workloads
-from harness.models.language.description import UnknownPart
+from harness.models.language.config_keys import UnknownPart
 from harness.models.language.prompts import SHIPPED, read_prompts
 from harness.models.language.texts import BadTokenizer, Codec
 from harness.models.language.workload import LanguageModel

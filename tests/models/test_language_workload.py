@@ -19,7 +19,7 @@ from harness.devices.breaches import Breaches
 from harness.explain.subject import Chosen, NothingToExplain
 from harness.models.kinds import open_workloads
 from harness.models.language import reference
-from harness.models.language.description import UnknownPart
+from harness.models.language.config_keys import UnknownPart
 from harness.models.language.reference import GeneratedItem
 from harness.models.language.workload import Generated, LanguageModel, identifier, open_language_models
 from harness.models.options import ModelOptions

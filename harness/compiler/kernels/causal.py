@@ -58,6 +58,8 @@ class Causal:
     head_norms: bool = False
     eps: float = 0.0
     dtype: str = "float32"
+    cap: float = 0.0
+    """A score x becomes cap * tanh(x / cap); 0 means that it is left."""
 
     @property
     def shared(self) -> int:
@@ -69,6 +71,7 @@ class Causal:
         parts = [f"{self.heads}x{self.kv_heads}x{self.size}", str(self.capacity), str(self.layers), self.dtype]
         parts += [f"rotary{self.rotary}" if self.rotary else "", f"window{self.window}" if self.window else ""]
         parts += [f"norms_{self.eps:g}".replace("-", "m").replace(".", "p") if self.head_norms else ""]
+        parts += [f"cap_{self.cap:g}".replace(".", "p") if self.cap else ""]
         return "_".join(filter(None, parts))
 
 
@@ -250,6 +253,8 @@ class _Emitter:
             score = get(line[0], lanes)
             for register in line[1:]:
                 score = score + get(register, lanes)
+            if shape.cap:
+                score = _capped(score, shape.cap, lanes)
             score = T.Select(position <= splat(at, lanes), score, f32(LOWEST, lanes))
             if oldest is not None:
                 score = T.Select(position >= splat(oldest, lanes), score, f32(LOWEST, lanes))
@@ -268,6 +273,15 @@ class _Emitter:
             store(scores, weight, head, block * lanes, lanes=lanes)
             put(total, get(total, lanes) + weight, lanes)
         return T.bind(T.float32(1.0) / vector.reduce_sum(total, lanes))
+
+
+def _capped(score: Any, cap: float, lanes: int) -> Any:
+    """Return cap * tanh(score / cap) by the exponential function, to about cap * 1e-7.
+
+    The polynomial of :mod:`harness.compiler.kernels.arithmetic` is a Let, whose variable TVM finds bound twice here.
+    """
+    grown = exp(T.bind(score * f32(2.0 / cap, lanes)), lanes)
+    return T.bind(f32(cap, lanes) - f32(2.0 * cap, lanes) / (grown + f32(1.0, lanes)))
 
 
 def _groups(count: int, most: int) -> Iterator[range]:

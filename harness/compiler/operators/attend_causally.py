@@ -24,6 +24,7 @@ class AttendCausallyOp(FusedOperator):
     kv_heads: int
     window: int
     eps: float
+    cap: float
     rotary: int
     head_norms: bool
 
@@ -33,11 +34,11 @@ class AttendCausallyOp(FusedOperator):
 
     @classmethod
     def _convert(cls, node: fx.Node, importer: Any, table: OpTable) -> relax.Var:
-        qkv, rotation, norms, position, cache, layer, heads, kv_heads, window, eps = values(node, importer)
+        qkv, rotation, norms, position, cache, layer, heads, kv_heads, window, eps, cap = values(node, importer)
         count, width = qkv.ty.shape.values
         context = relax.TensorType([count, int(width) // (heads + 2 * kv_heads) * heads], "float32")
         rotary = int(rotation.ty.shape.values[1])
-        op = cls(layer, heads, kv_heads, window, eps, rotary, norms is not None)
+        op = cls(layer, heads, kv_heads, window, eps, cap, rotary, norms is not None)
         tensors = [qkv, *([rotation] if rotary else []), *([] if norms is None else [norms]), position, cache]
         return importer.block_builder.emit(table.call(op, tensors, [context, cache.ty]))
 
@@ -56,6 +57,7 @@ class AttendCausallyOp(FusedOperator):
             self.head_norms,
             self.eps,
             str(args[-1].ty.dtype),
+            self.cap,
         )
         layer = relax.const(np.array([self.layer], np.int32))
         given = [*args[:-2], layer, *args[-2:]]

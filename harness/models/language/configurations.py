@@ -27,9 +27,31 @@ _LLAMA3 = {
     "original_max_position_embeddings": 8192,
 }
 
+
+def _gemma(kind: str, *sizes: int, head_dim: int = 256, **more: Any) -> dict[str, Any]:
+    known = {"rms_norm_eps": 1e-6, "hidden_activation": "gelu_pytorch_tanh", "head_dim": head_dim}
+    return {**_llama(*sizes), "hidden_act": None, **known, "model_type": kind, "query_pre_attn_scalar": 256, **more}
+
+
+def _phi(width: int, layers: int, heads: int, hidden: int, vocab: int, share: float) -> dict[str, Any]:
+    sizes = {"hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads, "vocab_size": vocab}
+    known = {"intermediate_size": hidden, "max_position_embeddings": 2048, "layer_norm_eps": 1e-5}
+    return {"model_type": "phi", **sizes, **known, "partial_rotary_factor": share, "tie_word_embeddings": False}
+
+
+_GEMMA3: dict[str, Any] = {
+    "sliding_window": 512,
+    "rope_theta": 1e6,
+    "rope_local_base_freq": 10000.0,
+    "max_position_embeddings": 32768,
+}
+
 CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
     "tiny-llama": _llama(64, 2, 4, 2, 128, 256, max_position_embeddings=512),
     "tiny-qwen3": _qwen("qwen3", 64, 2, 4, 2, 128, 256, head_dim=32, max_position_embeddings=512),
+    "tiny-gemma2": _gemma("gemma2", 64, 2, 4, 2, 128, 256, head_dim=32, sliding_window=16, max_position_embeddings=512),
+    "tiny-gemma3": _gemma("gemma3_text", 64, 6, 4, 1, 128, 256, head_dim=32, **{**_GEMMA3, "sliding_window": 16}),
+    "tiny-phi": _phi(64, 2, 4, 128, 256, 0.5),
     "smollm2-135m": _llama(576, 30, 9, 3, 1536, 49152, rope_theta=1e5, max_position_embeddings=8192),
     "smollm2-360m": _llama(960, 32, 15, 5, 2560, 49152, rope_theta=1e5, max_position_embeddings=8192),
     "smollm2-1.7b": _llama(2048, 24, 32, 32, 8192, 49152, rope_theta=130000.0, max_position_embeddings=8192),
@@ -52,5 +74,13 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Any]] = {
         "num_key_value_heads": 1, "head_dim": 256, "intermediate_size": 16384, "vocab_size": 256000,
         "max_position_embeddings": 8192, "rms_norm_eps": 1e-6, "tie_word_embeddings": True,
     },
+    "gemma-2-2b": _gemma(
+        "gemma2", 2304, 26, 8, 4, 9216, 256000, sliding_window=4096, max_position_embeddings=8192,
+        attn_logit_softcapping=50.0, final_logit_softcapping=30.0,
+    ),
+    "gemma-3-270m": _gemma("gemma3_text", 640, 18, 4, 1, 2048, 262144, **_GEMMA3),
+    "gemma-3-1b": _gemma("gemma3_text", 1152, 26, 4, 1, 6912, 262144, **_GEMMA3),
+    "phi-1.5": _phi(2048, 24, 32, 8192, 51200, 0.5),
+    "phi-2": _phi(2560, 32, 32, 10240, 51200, 0.4),
 }  # fmt: skip
-"""The configurations by their names. The first two are no published ones, but small enough for a test."""
+"""The configurations by their names. Those that begin with ``tiny`` are no published ones, but fit into a test."""

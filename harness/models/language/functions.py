@@ -10,7 +10,7 @@ from torch.export import Dim
 
 from harness.core.progress import Progress
 from harness.models.functions import ModelFunction, ModelFunctions
-from harness.models.language.description import describe
+from harness.models.language.families import describe
 from harness.models.language.loading import check_layers, compiled_modules
 from harness.models.language.weights import opened_weights
 from harness.protocol.schema import Precision

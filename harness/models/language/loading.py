@@ -12,7 +12,8 @@ from transformers.initialization import no_init_weights
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from harness.models.errors import BadCheckpoint
-from harness.models.language.description import Decoder, describe
+from harness.models.language.description import Decoder
+from harness.models.language.families import describe
 from harness.models.language.network import Blocks, Prefill, Step
 from harness.models.language.weights import Weights, opened_weights, weight_shapes
 from harness.models.timing import Call
@@ -32,8 +33,10 @@ def transformers_model(config: Mapping[str, Any], weights: Weights, layers: int 
             known["layer_types"] = known["layer_types"][:layers]
     made = CONFIG_MAPPING[config["model_type"]](**known)
     decoder = describe({"model_type": config["model_type"], **known})
+    # transformers' own fast attention leaves the cap of the scores out.
+    attention = "eager" if decoder.score_cap else "sdpa"
     with no_init_weights():
-        model = AutoModelForCausalLM.from_config(made, dtype=torch.float32, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(made, dtype=torch.float32, attn_implementation=attention)
     state = {name: weights.take(name, shape) for name, shape in weight_shapes(decoder)}
     missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
     if unexpected or [name for name in missing if not (decoder.tied and name == "lm_head.weight")]:
@@ -62,7 +65,7 @@ def check_layers(config: Mapping[str, Any], decoder: Decoder, source: Mapping[st
         ours = {"embedding": blocks.embedded(tokens, position)}
         x = ours["embedding"]
         for number, block in enumerate(blocks.blocks):
-            x, cache = block(x, blocks.rotation, position, cache)
+            x, cache = block(x, blocks.turned(number), position, cache)
             ours[f"layer {number}"] = x
         ours["norm"] = step.norm(x)
     found = {stage: _departure(value, seen[stage]) for stage, value in ours.items()}
@@ -86,7 +89,7 @@ def _seen(model: Any, run: Callable[[], Any]) -> dict[str, Tensor]:
     """Run transformers' model; return what its layers and its last norm compute, and what goes into the first."""
     found: dict[str, Tensor] = {}
     layers = model.layers if hasattr(model, "layers") else model.h
-    norm = model.norm if hasattr(model, "norm") else model.ln_f
+    norm = next(getattr(model, name) for name in ("norm", "final_layernorm", "ln_f") if hasattr(model, name))
 
     def keep(stage: str) -> Callable[..., None]:
         def kept(_module: Any, _inputs: Any, output: Any) -> None:

@@ -23,13 +23,15 @@ def attend_causally(
     kv_heads: int,
     window: int,
     eps: float,
+    cap: float,
 ) -> tuple[Tensor, Tensor]:
     """Write the rows' keys and values into a layer of the cache, then let each row attend to all up to its own.
 
     ``qkv`` [T, (H + 2 K) * D], ``rotation`` [C, D] (cosines, then sines, of a position's angles; no columns without
     rotary positions), ``norms`` [2, D] (gains of the norms of queries and keys, if they have any), ``position``
     int32[1] (of the first row), ``cache`` [L, 2, C * K * D] to the context [T, H * D] and the cache. A ``window`` of
-    0 sees everything; otherwise a row sees so many positions, its own included.
+    0 sees everything; otherwise a row sees so many positions, its own included. With a ``cap`` above 0 a score x
+    becomes cap * tanh(x / cap).
     """
     rows = qkv.shape[0]
     size = qkv.shape[1] // (heads + 2 * kv_heads)
@@ -47,6 +49,8 @@ def attend_causally(
     keys, values = layered[layer, :, : first + rows].to(qkv.dtype).unbind()
     grouped = query.view(rows, kv_heads, heads // kv_heads, size) * size**-0.5
     scores = torch.einsum("tkgd,skd->kgts", grouped, keys)
+    if cap:
+        scores = cap * torch.tanh(scores / cap)
     ages = (torch.arange(rows)[:, None] + first) - torch.arange(first + rows)
     scores = scores.masked_fill((ages < 0) | ((ages >= window) if window else False), float("-inf"))
     context = torch.einsum("kgts,skd->tkgd", torch.softmax(scores, -1), values)
@@ -65,6 +69,7 @@ def _(
     kv_heads: int,
     window: int,
     eps: float,
+    cap: float,
 ) -> tuple[Tensor, Tensor]:
     size = qkv.shape[1] // (heads + 2 * kv_heads)
     return qkv.new_empty(qkv.shape[0], heads * size), torch.empty_like(cache)

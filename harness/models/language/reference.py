@@ -15,7 +15,7 @@ from harness.core.worker import run_worker
 
 WORKER = "harness.models.language.reference_worker"
 RESULT = "reference.json"
-SOURCES = ("reference_worker.py", "loading.py", "weights.py", "description.py")
+SOURCES = ("reference_worker.py", "loading.py", "weights.py", "families.py", "config_keys.py", "description.py")
 MOST_TOP, LEAST_TOP, TOP_NUMBERS = 128, 8, 2_000_000
 """The most and the fewest tokens of a step whose probabilities are kept, and how many of a model's steps together."""
 THREADS = 1

@@ -22,7 +22,7 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     import torch
     import transformers
 
-    from harness.models.language.description import describe
+    from harness.models.language.families import describe
     from harness.models.language.loading import greedy, transformers_model
     from harness.models.language.weights import opened_weights
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.models.language.description import UnknownPart, read_config
+from harness.models.language.config_keys import UnknownPart, read_config
 from harness.protocol.schema import Ended, Output
 
 FILE, KEY = "generation_config.json", "eos_token_id"

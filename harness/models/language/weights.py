@@ -109,29 +109,73 @@ def weight_shapes(decoder: Decoder) -> Iterator[tuple[str, tuple[int, ...]]]:
     if decoder.family == "gpt2":
         yield from _gpt2_shapes(decoder)
         return
+    layer_shapes = _phi_shapes if decoder.parallel else _llama_shapes
     yield "model.embed_tokens.weight", (decoder.vocab_size, decoder.width)
     for layer in range(decoder.layers):
-        prefix = f"model.layers.{layer}."
-        yield f"{prefix}input_layernorm.weight", (decoder.width,)
-        for name, rows in (("q", decoder.queries), ("k", decoder.keys), ("v", decoder.keys)):
-            yield f"{prefix}self_attn.{name}_proj.weight", (rows, decoder.width)
-            if decoder.qkv_bias:
-                yield f"{prefix}self_attn.{name}_proj.bias", (rows,)
-        if decoder.head_norms:
-            yield f"{prefix}self_attn.q_norm.weight", (decoder.head_size,)
-            yield f"{prefix}self_attn.k_norm.weight", (decoder.head_size,)
-        yield f"{prefix}self_attn.o_proj.weight", (decoder.width, decoder.queries)
-        if decoder.out_bias:
-            yield f"{prefix}self_attn.o_proj.bias", (decoder.width,)
-        yield f"{prefix}post_attention_layernorm.weight", (decoder.width,)
-        sizes = {"gate": (decoder.hidden, decoder.width), "up": (decoder.hidden, decoder.width)}
-        for name, shape in {**sizes, "down": (decoder.width, decoder.hidden)}.items():
-            yield f"{prefix}mlp.{name}_proj.weight", shape
-            if decoder.ff_bias:
-                yield f"{prefix}mlp.{name}_proj.bias", shape[:1]
-    yield "model.norm.weight", (decoder.width,)
+        for name, shape in layer_shapes(decoder):
+            yield f"model.layers.{layer}.{name}", shape
+    yield f"{final_norm(decoder)}.weight", (decoder.width,)
+    if decoder.norm == "layer":
+        yield f"{final_norm(decoder)}.bias", (decoder.width,)
     if not decoder.tied:
         yield "lm_head.weight", (decoder.vocab_size, decoder.width)
+    if decoder.head_bias:
+        yield "lm_head.bias", (decoder.vocab_size,)
+
+
+def final_norm(decoder: Decoder) -> str:
+    """Return the name of the norm after the last layer."""
+    return {"gpt2": "transformer.ln_f", "phi": "model.final_layernorm"}.get(decoder.family, "model.norm")
+
+
+def norm_names(decoder: Decoder) -> tuple[str, ...]:
+    """Return the names of a layer's norms, in the order in which they are used."""
+    if decoder.parallel:
+        return ("input_layernorm",)
+    if decoder.post_norms:
+        after, before = "post_attention_layernorm", "pre_feedforward_layernorm"
+        return ("input_layernorm", after, before, "post_feedforward_layernorm")
+    return ("input_layernorm", "post_attention_layernorm")
+
+
+def _llama_shapes(decoder: Decoder) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the names of one layer after Llama, with its queries, keys and values in one matrix or in three."""
+    width, hidden = decoder.width, decoder.hidden
+    for norm in norm_names(decoder):
+        yield f"{norm}.weight", (width,)
+    if decoder.head_norms:
+        yield "self_attn.q_norm.weight", (decoder.head_size,)
+        yield "self_attn.k_norm.weight", (decoder.head_size,)
+    if decoder.fused:
+        attention = {"self_attn.qkv_proj": (decoder.queries + 2 * decoder.keys, width)}
+        forward = {"mlp.gate_up_proj": (2 * hidden, width)}
+    else:
+        attention = {f"self_attn.{name}_proj": (rows, width) for name, rows in _qkv(decoder)}
+        forward = {"mlp.gate_proj": (hidden, width), "mlp.up_proj": (hidden, width)}
+    yield from _matrices(attention, bias=decoder.qkv_bias)
+    yield from _matrices({"self_attn.o_proj": (width, decoder.queries)}, bias=decoder.out_bias)
+    yield from _matrices({**forward, "mlp.down_proj": (width, hidden)}, bias=decoder.ff_bias)
+
+
+def _phi_shapes(decoder: Decoder) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield the names of one layer of Phi."""
+    width, hidden = decoder.width, decoder.hidden
+    yield "input_layernorm.weight", (width,)
+    yield "input_layernorm.bias", (width,)
+    found = {f"self_attn.{name}_proj": (rows, width) for name, rows in _qkv(decoder)}
+    found |= {"self_attn.dense": (width, decoder.queries), "mlp.fc1": (hidden, width), "mlp.fc2": (width, hidden)}
+    yield from _matrices(found, bias=True)
+
+
+def _qkv(decoder: Decoder) -> tuple[tuple[str, int], ...]:
+    return (("q", decoder.queries), ("k", decoder.keys), ("v", decoder.keys))
+
+
+def _matrices(found: Mapping[str, tuple[int, ...]], *, bias: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for name, shape in found.items():
+        yield f"{name}.weight", shape
+        if bias:
+            yield f"{name}.bias", shape[:1]
 
 
 def _gpt2_shapes(decoder: Decoder) -> Iterator[tuple[str, tuple[int, ...]]]:

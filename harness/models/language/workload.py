@@ -18,8 +18,9 @@ from harness.core.progress import Progress
 from harness.measure.sampling import spread_order
 from harness.models.generation import MAX_OUTPUT_LEN, GreedyWorkload
 from harness.models.kinds import WorkloadKind
+from harness.models.language.config_keys import UnknownPart, read_config
 from harness.models.language.configurations import CONFIGURATIONS
-from harness.models.language.description import UnknownPart, describe, read_config
+from harness.models.language.families import describe
 from harness.models.language.prompts import PROMPTS, SEED, Prompts, seeded_prompts, text_prompts
 from harness.models.language.reference import GeneratedItem, reference_outputs
 from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
@@ -51,7 +52,10 @@ INT4_GROUP = ModelOption(
     default="32",
     choices=("32", "64", "128"),
 )
-GRAPH = ("network.py", "ops.py", "functions.py", "loading.py", "weights.py", "description.py")
+GRAPH = (
+    *("network.py", "ops.py", "rotary.py", "functions.py", "loading.py", "weights.py"),
+    *("families.py", "config_keys.py", "description.py"),
+)
 """The sources of the compiled graph."""
 
 
