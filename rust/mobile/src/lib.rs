@@ -5,6 +5,7 @@ mod cancel;
 mod cpu;
 mod error;
 pub mod ffi;
+mod generation;
 mod guard;
 mod library;
 mod metadata;
@@ -13,6 +14,9 @@ mod self_test;
 mod session;
 mod stream;
 mod tensor;
+mod text;
+mod text_model;
+mod tokenizer;
 mod worker;
 
 pub use cancel::Cancellation;
@@ -22,6 +26,9 @@ pub use metadata::{ModelInfo, ModelKind, Versions, G2P};
 pub use self_test::SelfTest;
 pub use session::{Session, SessionOptions, MAX_QUEUE};
 pub use stream::{Failure, PhonemeListener, PhonemeStream, Phonemes};
+pub use text::{
+    Conversation, Generation, GenerationEnd, GenerationOptions, Piece, PromptPart, TextListener, TextStream,
+};
 pub use tensor::{DataType, Extent, InputInfo, NamedTensor};
 
 uniffi::setup_scaffolding!("charsiug2p");

@@ -7,23 +7,31 @@ use charsiug2p_g2p_tvm::{Argument, DeviceConfig, Function, TvmError, TvmModule, 
 use charsiug2p_workload::{nanoseconds, ProbeOptions};
 
 use crate::error::MobileError;
-use crate::metadata::{ModelEntry, ModelInfo, Source};
+use crate::metadata::{ModelEntry, ModelInfo, ModelKind, Source};
 use crate::tensor::{from_tvm, in_order, to_tvm, NamedTensor};
+use crate::text_model::TextModel;
 use crate::worker::Model;
 
 /// Frees the buffers in the pools of TVM's that no tensor uses.
 const TRIM: &str = "vm.builtin.memory_manager.clear";
 
-/// A model of either kind.
+/// A model of any kind.
 pub(crate) enum Loaded {
     Tensors(TensorModel),
     Words(Box<WordModel>),
+    Text(Box<TextModel>),
 }
 
 impl Model for Loaded {
     fn trim() {
         // A runtime without the function keeps its pools, which a later model uses.
         let _ = Function::global(TRIM).and_then(|clear| clear.call(&[]));
+    }
+
+    fn tidy(&mut self) {
+        if let Self::Text(model) = self {
+            model.tidy();
+        }
     }
 }
 
@@ -45,28 +53,52 @@ impl Loaded {
             Source::Words(metadata) => {
                 WordModel::load(name, metadata).map(|model| Self::Words(Box::new(model)))
             }
+            Source::Text(source) => {
+                TextModel::load(name, source).map(|model| Self::Text(Box::new(model)))
+            }
         }
     }
 
-    /// Runs a model of tensors; one of words was refused before it was asked.
+    /// Runs a model of tensors; one of another kind was refused before it was asked.
     pub fn run(&mut self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, MobileError> {
         match self {
             Self::Tensors(model) => model.run(inputs),
-            Self::Words(model) => Err(wrong_kind(&model.name, "words")),
+            other => Err(other.wrong_kind()),
         }
     }
 
-    /// Runs a model of words; one of tensors was refused before it was asked.
+    /// Runs a model of words; one of another kind was refused before it was asked.
     pub fn spell(&mut self, prompt: &str) -> Result<Spelled, MobileError> {
         match self {
             Self::Words(model) => model.spell(prompt),
-            Self::Tensors(model) => Err(wrong_kind(&model.info.name, "tensors")),
+            other => Err(other.wrong_kind()),
+        }
+    }
+
+    /// The model of texts; one of another kind was refused before it was asked.
+    pub fn text(&mut self) -> Result<&mut TextModel, MobileError> {
+        match self {
+            Self::Text(model) => Ok(model),
+            other => Err(other.wrong_kind()),
+        }
+    }
+
+    fn wrong_kind(&self) -> MobileError {
+        match self {
+            Self::Tensors(model) => wrong_kind(&model.info.name, ModelKind::Tensors),
+            Self::Words(model) => wrong_kind(&model.name, ModelKind::Words),
+            Self::Text(model) => wrong_kind(model.name(), ModelKind::Text),
         }
     }
 }
 
-/// The error for a call that the model does not answer.
-pub(crate) fn wrong_kind(model: &str, takes: &str) -> MobileError {
+/// The error for a call that a model of this kind does not answer.
+pub(crate) fn wrong_kind(model: &str, kind: ModelKind) -> MobileError {
+    let takes = match kind {
+        ModelKind::Tensors => "tensors",
+        ModelKind::Words => "words",
+        ModelKind::Text => "prompts",
+    };
     MobileError::WrongKind { model: model.to_owned(), takes: takes.to_owned() }
 }
 
@@ -138,7 +170,7 @@ impl WordModel {
 }
 
 /// Why a model cannot be loaded.
-fn while_loading(model: &str, error: &TvmError) -> MobileError {
+pub(crate) fn while_loading(model: &str, error: &TvmError) -> MobileError {
     let (model, message) = (model.to_owned(), error.to_string());
     match error {
         TvmError::NotLinked | TvmError::NoGlobal { .. } | TvmError::Version { .. } => {
@@ -151,7 +183,7 @@ fn while_loading(model: &str, error: &TvmError) -> MobileError {
 }
 
 /// Why a loaded model failed.
-fn while_running(model: &str, error: &TvmError) -> MobileError {
+pub(crate) fn while_running(model: &str, error: &TvmError) -> MobileError {
     let message = error.to_string();
     if is_memory(error) {
         MobileError::OutOfMemory { message }
