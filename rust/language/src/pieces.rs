@@ -19,15 +19,16 @@ pub trait Decode {
 ///
 /// A text's end is not known while its last bytes are not a character, or if the next token may change it. Such an end
 /// is held back. Tokens are decoded together with those of the piece before, because a token may have another text at
-/// the beginning, such as one without its space.
+/// the beginning, such as one without its space. Where they change the text of that piece, which was given, they are
+/// decoded alone: some decoders replace all bytes of a run once one of them is broken.
 #[derive(Debug, Clone, Default)]
 pub struct Pieces {
     /// The tokens of the last piece, and those whose text is not given yet.
     window: Vec<i32>,
     /// How many of them are the last piece's.
     context: usize,
-    /// How many bytes of the window's text are given.
-    given: usize,
+    /// The beginning of the window's text, which was given.
+    given: String,
 }
 
 impl Pieces {
@@ -42,34 +43,45 @@ impl Pieces {
         ready: &mut String,
     ) -> Result<(), String> {
         self.window.push(token);
-        let text = codec.decode(&self.window)?;
+        let text = self.decoded(codec)?;
         let certain = text.trim_end_matches(REPLACEMENT);
         let full = self.window.len() - self.context >= MOST_PENDING;
-        let given = if full { text.as_str() } else { certain };
-        if given.len() > self.given && given.is_char_boundary(self.given) {
-            ready.push_str(&given[self.given..]);
-            self.given = given.len();
-        } else if !full {
+        let new = if full { &text } else { certain }.strip_prefix(self.given.as_str());
+        let new = new.unwrap_or_default();
+        if new.is_empty() && !full {
             return Ok(());
         }
+        ready.push_str(new);
         if full || certain.len() == text.len() {
             // All of it is given: these tokens are the next ones' context.
             self.window.drain(..self.context);
             self.context = self.window.len();
-            self.given = codec.decode(&self.window)?.len();
+            self.given = codec.decode(&self.window)?;
+        } else {
+            self.given.push_str(new);
         }
         Ok(())
+    }
+
+    /// The text of the window, which begins with what was given.
+    fn decoded(&mut self, codec: &impl Decode) -> Result<String, String> {
+        let text = codec.decode(&self.window)?;
+        if self.context == 0 || text.starts_with(&self.given) {
+            return Ok(text);
+        }
+        self.window.drain(..self.context);
+        self.context = 0;
+        self.given.clear();
+        codec.decode(&self.window)
     }
 
     /// The answer ends: adds to `ready` what was held back.
     ///
     /// # Errors
     /// What decoding gives.
-    pub fn finish(self, codec: &impl Decode, ready: &mut String) -> Result<(), String> {
-        let text = codec.decode(&self.window)?;
-        if text.is_char_boundary(self.given) {
-            ready.push_str(text.get(self.given..).unwrap_or_default());
-        }
+    pub fn finish(mut self, codec: &impl Decode, ready: &mut String) -> Result<(), String> {
+        let text = self.decoded(codec)?;
+        ready.push_str(text.strip_prefix(self.given.as_str()).unwrap_or_default());
         Ok(())
     }
 }
@@ -147,6 +159,15 @@ mod tests {
         let found = pieces(&Bytes, &[0xA0; 10_000]);
         assert_eq!(found.concat(), "\u{fffd}".repeat(10_000));
         assert!(found[MOST_PENDING..].iter().any(|piece| !piece.is_empty()));
+    }
+
+    #[test]
+    fn what_was_given_is_not_taken_back_and_what_follows_is_not_lost() {
+        // As one run of bytes all of it is broken: five replaced characters.
+        let found = pieces(&Fallback, &["ä".as_bytes(), &[0xE4], "你x".as_bytes()].concat());
+        assert_eq!(found.concat(), "ä\u{fffd}\u{fffd}\u{fffd}\u{fffd}x");
+        let found = pieces(&Fallback, &["ä".as_bytes(), &[0xE4]].concat());
+        assert_eq!(found.concat(), "ä\u{fffd}");
     }
 
     #[test]
