@@ -16,7 +16,7 @@ from tests.mobile.test_c import damage
 
 pytestmark = pytest.mark.compiler
 SOURCES = [ROOT / "bindings/kotlin/charsiug2p/charsiug2p.kt", ROOT / "bindings/kotlin/Example.kt"]
-SOURCES += [Path(__file__).parent / "Checks.kt"]
+SOURCES += [ROOT / "bindings/kotlin/ExampleText.kt", Path(__file__).parent / "Checks.kt"]
 # Programs of seconds: without the compiler of the last percent, and without a collector for many cores.
 JVM = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
 
@@ -60,6 +60,12 @@ def test_the_example_answers_as_pytorch(class_path: str, app_models: AppModels) 
     done = run(class_path, app_models.library, "ExampleKt", "eng-us", *WORDS)
     expected = [f"{word}\t{phonemes}" for word, phonemes in zip(WORDS, app_models.phonemes, strict=True)]
     assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
+
+
+def test_the_example_of_texts_names_what_is_missing(class_path: str, app_models: AppModels) -> None:
+    done = run(class_path, app_models.library, "ExampleTextKt", "tiny_llama", "Char")
+    assert done.returncode == 1
+    assert done.stderr.startswith('BadPrompt: the model "tiny_llama" has no tokenizer')
 
 
 def test_a_damaged_model_is_an_exception_and_the_other_one_works(

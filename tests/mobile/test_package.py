@@ -53,6 +53,7 @@ def test_the_folder_holds_what_an_app_needs_and_nothing_else(packaged: Path, app
         f"lib/{LIBRARY}",
         "include/charsiug2p.h",
         "example.c",
+        "example_text.c",
         "system_lib_metadata.json",
         "licences/LICENSE",
         "licences/NOTICE",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.cache import Cache
+from harness.models.language.prompts import SHIPPED
 from harness.models.language.texts import Codec
 from harness.models.language.workload import LanguageModel, open_language_models
 from harness.models.options import ModelOptions
@@ -103,6 +104,17 @@ def test_a_stop_string_over_a_border_of_tokens_ends_the_text(packaged: Packaged)
     assert found.ended == STOP_STRING
     assert found.tokens == whole.tokens[: len(found.tokens)]
     assert len(found.tokens) < 64
+
+
+def test_the_example_of_the_package_answers(packaged: Packaged, tmp_path: Path) -> None:
+    folder, model = packaged.package, packaged.model
+    flags = [f"-I{folder}/include", f"-L{folder}/lib", "-lcharsiug2p_mobile", f"-Wl,-rpath,{folder}/lib"]
+    program = str(tmp_path / "example")
+    subprocess.run(["cc", str(folder / "example_text.c"), *flags, "-o", program], check=True)
+    answers = list(model.expected(quiet).answers.values())
+    prompt = SHIPPED[0]
+    done = subprocess.run([program, model.name, prompt], capture_output=True, check=True, timeout=120)
+    assert done.stdout.decode() == f"{answers[0].text}\n"
 
 
 def test_the_package_is_verified_with_its_tokenizer(packaged: Packaged, tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ mod tests {
 
     impl Decode for Bytes {
         fn decode(&self, tokens: &[i32]) -> Result<String, String> {
-            let bytes = tokens.iter().map(|&one| u8::try_from(one).map_err(|_| "no byte".to_owned()));
+            let bytes =
+                tokens.iter().map(|&one| u8::try_from(one).map_err(|_| "no byte".to_owned()));
             Ok(String::from_utf8_lossy(&bytes.collect::<Result<Vec<u8>, _>>()?).into_owned())
         }
     }

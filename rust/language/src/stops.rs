@@ -25,11 +25,12 @@ impl Stops {
         if strings.len() > MOST_STOPS {
             return Err(format!("{} stop strings, and may be {MOST_STOPS}", strings.len()));
         }
-        let wrong =
-            strings.iter().find(|one| one.is_empty() || one.len() > MOST_STOP_BYTES);
+        let wrong = strings.iter().find(|one| one.is_empty() || one.len() > MOST_STOP_BYTES);
         if let Some(wrong) = wrong {
             let size = wrong.len();
-            return Err(format!("a stop string of {size} bytes, and may be 1 to {MOST_STOP_BYTES}"));
+            return Err(format!(
+                "a stop string of {size} bytes, and may be 1 to {MOST_STOP_BYTES}"
+            ));
         }
         Ok(Self { strings, held: String::new() })
     }
@@ -135,7 +136,8 @@ mod tests {
     fn expected(stops: &[String], text: &str) -> (String, bool) {
         for (at, letter) in text.char_indices() {
             let so_far = &text[..at + letter.len_utf8()];
-            let longest = stops.iter().filter(|stop| so_far.ends_with(*stop)).map(String::len).max();
+            let longest =
+                stops.iter().filter(|stop| so_far.ends_with(*stop)).map(String::len).max();
             if let Some(size) = longest {
                 return (so_far[..so_far.len() - size].to_owned(), true);
             }

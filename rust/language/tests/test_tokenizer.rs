@@ -44,7 +44,11 @@ fn texts_become_the_tokens_that_python_gives_and_come_back() {
     for (kind, codec, vectors) in kinds() {
         for case in vectors["cases"].as_array().unwrap() {
             let given = text(&case["text"]);
-            assert_eq!(codec.encode(&given, true).unwrap(), tokens(&case["around"]), "{kind} {given}");
+            assert_eq!(
+                codec.encode(&given, true).unwrap(),
+                tokens(&case["around"]),
+                "{kind} {given}"
+            );
             let alone = codec.encode(&given, false).unwrap();
             assert_eq!(alone, tokens(&case["alone"]), "{kind} {given}");
             assert_eq!(codec.decode(&alone).unwrap(), text(&case["decoded"]), "{kind} {given}");

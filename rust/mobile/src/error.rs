@@ -174,7 +174,9 @@ pub enum MobileError {
         context: u64,
     },
     /// A conversation of another session.
-    #[error("the conversation is of another session, of the model {of:?}; this one is of {model:?}")]
+    #[error(
+        "the conversation is of another session, of the model {of:?}; this one is of {model:?}"
+    )]
     OtherConversation {
         /// The model of the conversation.
         of: String,

@@ -120,8 +120,8 @@ impl Session {
         let cancellation = self.or_never(cancellation);
         let mut hearer = Hearer { listener: listener.clone(), ends: self.ends(&cancellation) };
         self.worker.post(&cancellation, move |model| {
-            let ended = model
-                .and_then(|model| caught(|| model.text()?.answer(&request, &mut hearer)));
+            let ended =
+                model.and_then(|model| caught(|| model.text()?.answer(&request, &mut hearer)));
             let after = After::of(&ended);
             let (generation, failure) = match ended {
                 Ok(generation) => (Some(generation), None),

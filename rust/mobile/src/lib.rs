@@ -26,9 +26,10 @@ pub use metadata::{ModelInfo, ModelKind, Versions, G2P};
 pub use self_test::SelfTest;
 pub use session::{Session, SessionOptions, MAX_QUEUE};
 pub use stream::{Failure, PhonemeListener, PhonemeStream, Phonemes};
-pub use text::{
-    Conversation, Generation, GenerationEnd, GenerationOptions, Piece, PromptPart, TextListener, TextStream,
-};
 pub use tensor::{DataType, Extent, InputInfo, NamedTensor};
+pub use text::{
+    Conversation, Generation, GenerationEnd, GenerationOptions, Piece, PromptPart, TextListener,
+    TextStream,
+};
 
 uniffi::setup_scaffolding!("charsiug2p");

@@ -232,9 +232,7 @@ fn refused(model: &str, error: BadStep) -> MobileError {
             MobileError::ContextFull { tokens: tokens as u64, context: capacity as u64 }
         }
         BadStep::OtherModel { of, model } => MobileError::OtherConversation { of, model },
-        other => {
-            MobileError::ModelFailed { model: model.to_owned(), message: other.to_string() }
-        }
+        other => MobileError::ModelFailed { model: model.to_owned(), message: other.to_string() },
     }
 }
 

@@ -47,8 +47,11 @@ fn models_and_versions_are_listed() {
     let library = library();
     let models = library.models();
     let found: Vec<_> = models.iter().map(|one| (one.name.as_str(), one.kind)).collect();
-    let expected =
-        [("g2p", ModelKind::Words), ("tiny_llama", ModelKind::Text), ("scaled", ModelKind::Tensors)];
+    let expected = [
+        ("g2p", ModelKind::Words),
+        ("tiny_llama", ModelKind::Text),
+        ("scaled", ModelKind::Tensors),
+    ];
     assert_eq!(found, expected);
     assert_eq!(models[2].outputs, ["scaled", "sums"]);
     let versions = library.versions();

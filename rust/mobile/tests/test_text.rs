@@ -141,7 +141,10 @@ fn a_listener_hears_every_token_and_one_end() {
         let ((told, heard), (ended, end)) = (channel(), channel());
         let listener = Arc::new(Ear(told, ended, defect));
         session.listen_to_text(tokens(prompt), most(9), listener, None, None).unwrap();
-        (heard.iter().flat_map(|piece| piece.tokens).collect::<Vec<_>>(), end.iter().collect::<Vec<_>>())
+        (
+            heard.iter().flat_map(|piece| piece.tokens).collect::<Vec<_>>(),
+            end.iter().collect::<Vec<_>>(),
+        )
     };
     let (heard, end) = listen(&[1, 2, 3], 0);
     let expected = answer(&session, &[1, 2, 3], 9).tokens;
@@ -196,9 +199,8 @@ fn the_same_seed_draws_the_same_tokens() {
 #[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn wrong_calls_are_typed_errors() {
     let (session, other, scaled) = (load(MODEL), load(MODEL), load("scaled"));
-    let code = |prompt: Vec<PromptPart>| {
-        session.generate(prompt, most(1), None, None).unwrap_err().code()
-    };
+    let code =
+        |prompt: Vec<PromptPart>| session.generate(prompt, most(1), None, None).unwrap_err().code();
     assert_eq!(code(Vec::new()), 23);
     assert_eq!(code(tokens(&[])), 23);
     assert_eq!(code(tokens(&[5, 256])), 23);

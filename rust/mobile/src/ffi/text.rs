@@ -181,9 +181,8 @@ pub unsafe extern "C" fn charsiug2p_generate(
         // SAFETY: by the caller's promise.
         let options = unsafe { options.as_ref().map(|one| self::options(one)).transpose()? };
         // SAFETY: by the caller's promise.
-        let (conversation, cancellation) = unsafe {
-            (conversation.as_ref().map(|one| one.0.clone()), optional(cancellation))
-        };
+        let (conversation, cancellation) =
+            unsafe { (conversation.as_ref().map(|one| one.0.clone()), optional(cancellation)) };
         let options = options.unwrap_or_default();
         let generation = if let Some(on_piece) = on_piece {
             let stream = session.0.stream_text(prompt, options, conversation, cancellation)?;
@@ -191,8 +190,7 @@ pub unsafe extern "C" fn charsiug2p_generate(
                 let piece = piece?;
                 let (text, tokens) = (owned_text(&piece.text), piece.tokens);
                 // SAFETY: by the caller's promise; both outlive the call.
-                let heard =
-                    unsafe { on_piece(user, text.as_ptr(), tokens.as_ptr(), tokens.len()) };
+                let heard = unsafe { on_piece(user, text.as_ptr(), tokens.as_ptr(), tokens.len()) };
                 if heard != 0 {
                     return Err(MobileError::Cancelled);
                 }
