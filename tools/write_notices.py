@@ -291,9 +291,7 @@ def crates(metadata: dict[str, Any]) -> Crates:
 
     alone = [packages[one] for one in sorted(shipping) if packages[one]["source"] is not None]
     texts = [path for one in alone if "Apache-2.0" not in one["license"] for path in licence_files(one)]
-    return Crates(
-        listed(app), listed(mobile), listed(tokenizers), listed(runner), listed(apple), listed(rest), texts
-    )
+    return Crates(listed(app), listed(mobile), listed(tokenizers), listed(runner), listed(apple), listed(rest), texts)
 
 
 def licence_files(package: dict[str, Any]) -> list[Path]:
@@ -397,7 +395,10 @@ def differences(page: str) -> Iterator[str]:
                 if part is not None and part.licence != shown[name][2]:
                     yield f"{name} declares {part.licence}"
     linked = crates(cargo_metadata())
-    wanted = {part.row() for part in (*linked.app, *linked.mobile, *linked.tokenizers, *linked.runner, *linked.apple, *linked.building)}
+    wanted = {
+        part.row()
+        for part in (*linked.app, *linked.mobile, *linked.tokenizers, *linked.runner, *linked.apple, *linked.building)
+    }
     tables = page.partition("### In an HTML report")[0].partition("Rust crates that an app links")[2]
     tables += page.partition("## Rust crates that are in no program")[2].partition("## Texts")[0]
     present = {line for line in tables.splitlines() if line.startswith("| ") and not line.startswith("| Package |")}

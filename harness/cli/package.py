@@ -16,6 +16,7 @@ from harness.cli.compile import (
     KvCacheOption,
     PrecisionOption,
     compilables,
+    deliver,
     show_compiled,
 )
 from harness.cli.documents.base import harness_version
@@ -89,7 +90,8 @@ def ios(
                 archives[which] = compiled(request, stage.describe)
     with TerminalProgress(sys.stderr).stage("packaging") as stage:
         framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.describe)
-    show_compiled([framework, output_dir / FILE_NAME], "ios", as_json=as_json)
+    tokenizers = [deliver(path, output_dir) for path in archives["device"].tokenizers.values()]
+    show_compiled([framework, output_dir / FILE_NAME, *tokenizers], "ios", as_json=as_json)
 
 
 LANGUAGES = {

@@ -20,7 +20,7 @@ from harness.validate.comparison import ComparisonRule
 
 Answer = TypeVar("Answer")
 TOKENIZER_SUFFIX = ".tokenizer.json"
-"""The end of the name of a tokenizer's file beside an archive. The rest is the model's name, and ``rust/mobile/build.rs``
+"""The end of the name of a tokenizer's file next to an archive. The rest is the model's name. ``rust/mobile/build.rs``
 puts these files into an app's library."""
 
 

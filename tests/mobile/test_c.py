@@ -1,4 +1,4 @@
-"""The C interface: the example and checks.c, compiled by this machine's C compiler, with the library of three models."""
+"""The C interface: the example and checks.c, compiled on this machine, with the library of three models."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import tree_sitter_dart
 from harness.core.cache import Cache
 from harness.native.apps.library import build_library
 from harness.native.apps.manifest import read_manifest
-from tests.mobile.conftest import ROOT, SCALED, WORDS, Measured, AppModels, harness, quiet
+from tests.mobile.conftest import ROOT, SCALED, WORDS, AppModels, Measured, harness, quiet
 from tools import write_flutter
 
 PLUGIN = ROOT / "bindings/flutter"
@@ -139,7 +139,11 @@ def test_the_generated_entry_points_answer_as_pytorch(answers: dict[str, Any], a
     assert answers["outputs"] == [["scaled", [2, 3], [2, 4, 6, 2, 2.5, 3]], ["sums", [2], [12, 7.5]]]
     assert answers["versions"][-1] == app_models.archive.sha256
     assert answers["hash"] == int(re.findall(*HASHES[0])[0])
-    assert [(model["name"], model["kind"]) for model in answers["models"]] == [("g2p", 1), ("tiny_llama", 2), ("scaled", 0)]
+    assert [(model["name"], model["kind"]) for model in answers["models"]] == [
+        ("g2p", 1),
+        ("tiny_llama", 2),
+        ("scaled", 0),
+    ]
     assert answers["models"][2]["inputs"][0] == ["x", 1, ["rows", 3]]
     assert [model["text"] for model in answers["models"]] == [[0, 0, False], [192, 256, False], [0, 0, False]]
 

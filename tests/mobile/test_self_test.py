@@ -12,7 +12,7 @@ from harness.native.apps.contents import archive_contents
 from harness.results import Run, Store
 from harness.validate import Verdict
 from tests.mobile import test_c, test_kotlin
-from tests.mobile.conftest import Measured, AppModels, harness
+from tests.mobile.conftest import AppModels, Measured, harness
 
 pytestmark = pytest.mark.compiler
 programs, class_path = test_c.programs, test_kotlin.class_path

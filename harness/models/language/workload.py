@@ -54,7 +54,7 @@ INT4_GROUP = ModelOption(
 )
 CONTEXT = ModelOption(
     "--context-tokens",
-    "positions of language models' caches, for longer texts in an app (default: what the prompts and their answers need)",
+    "positions of language models' caches, for longer texts in an app (default: what the prompts need)",
     metavar="N",
     value=int,
     limits=(1, 1 << 20),

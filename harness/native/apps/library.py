@@ -81,7 +81,13 @@ def build_library(
     def build(folder: Path) -> None:
         progress("building the library with cargo")
         plan = cargo_build(
-            platform, toolchain, cache, apple, package=package, crate_type=crate_type, workspace=workspace,
+            platform,
+            toolchain,
+            cache,
+            apple,
+            package=package,
+            crate_type=crate_type,
+            workspace=workspace,
             features=["tokenizer"] if tokenizers else [],
         )
         # For the last package alone, so that both kinds share all others.
