@@ -10,6 +10,7 @@ mod guard;
 mod library;
 mod metadata;
 mod model;
+mod reasons;
 mod self_test;
 mod session;
 mod stream;

@@ -13,7 +13,7 @@ use charsiug2p_workload::{nanoseconds, Sampler};
 
 use crate::error::MobileError;
 use crate::metadata::TextSource;
-use crate::model::{while_loading, while_running};
+use crate::reasons::{while_loading, while_running};
 use crate::text::{Conversation, Generation, GenerationEnd, GenerationOptions, Piece, PromptPart};
 use crate::tokenizer::Tokenizer;
 
