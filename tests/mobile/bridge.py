@@ -249,18 +249,17 @@ def main(library_path: str, functions: str, orders: str, out: str) -> dict[str, 
     llama, given = load("tiny_llama"), list(range(3, 90, 7))
     talk = bridge.sync("Session_conversation", ours("Session", llama)).opaque()
 
-    def asked(most: int, conversation: int | None = None, *, stop_strings: Sequence[str] = ()) -> bytes:
-        talking = b"\0" if conversation is None else b"\1" + ours("Conversation", conversation)
-        arguments = ours("Session", llama) + prompt(given) + options(most, stop_strings)
-        return arguments + talking + ours("Cancellation", cancellation)
+    def asked(given: Sequence[int], most: int, *, talking: int | None = None, stops: Sequence[str] = ()) -> bytes:
+        whom = ours("Session", llama) if talking is None else ours("Conversation", talking)
+        return whom + prompt(given) + options(most, stops) + ours("Cancellation", cancellation)
 
-    answer = bridge.call("Session_generate", asked(9, talk))
+    answer = bridge.call("Conversation_generate", asked(given, 9, talking=talk))
     found["generated"] = {"text": answer.text(), "tokens": answer.numbers(), "ended": answer.take("i")}
     found["generated"] |= {"stop": answer.take("B"), "counts": [answer.take("q") for _ in range(4)][:2]}
     answer.end()
     found["talk"] = bridge.sync("Conversation_tokens", ours("Conversation", talk)).numbers()
     sink = bridge.port()
-    bridge.call("Session_stream_text", asked(9) + text(str(sink)))
+    bridge.call("Session_stream_text", asked(given, 9) + text(str(sink)))
     pieces = [succeeded(bridge.next(sink)) for _ in range(9)]
     found["pieces"] = [[piece.text(), piece.numbers()] for piece in pieces]
     found["pieces end"] = bridge.next(sink)[0] == CLOSED
@@ -282,8 +281,8 @@ def main(library_path: str, functions: str, orders: str, out: str) -> dict[str, 
             "Session_run_inference",
             ours("Session", scaled) + i32(1) + tensor("x", [-1, 3], []) + ours("Cancellation", cancellation),
         ),
-        "stop": failed("Session_generate", asked(9, stop_strings=["END"])),
-        "full": failed("Session_generate", asked(9).replace(prompt(given), prompt([1] * 192))),
+        "stop": failed("Session_generate", asked(given, 9, stops=["END"])),
+        "full": failed("Session_generate", asked([1] * 192, 9)),
     }
     bridge.sync("Cancellation_cancel", ours("Cancellation", cancellation))
     never = ours("Cancellation", cancellation)

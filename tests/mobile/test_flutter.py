@@ -17,7 +17,7 @@ import tree_sitter_dart
 from harness.core.cache import Cache
 from harness.native.apps.library import build_library
 from harness.native.apps.manifest import read_manifest
-from tests.mobile.conftest import ROOT, SCALED, WORDS, AppModels, Measured, harness, quiet
+from tests.mobile.conftest import LANGUAGE, ROOT, SCALED, WORDS, AppModels, Measured, harness, quiet
 from tools import write_flutter
 
 PLUGIN = ROOT / "bindings/flutter"
@@ -104,7 +104,7 @@ def test_both_sides_call_the_same_functions_by_the_same_numbers() -> None:
     dart = CALLED.read_text(encoding="utf-8")
     calls = dict(re.findall(r"funcId: (\d+).*?debugName: \"(\w+)\"", dart, re.DOTALL))
     assert {name: int(at) for at, name in calls.items()} == functions()
-    assert len(functions()) == 20
+    assert len(functions()) == 22
     [theirs], [ours] = (re.findall(pattern, source) for pattern, source in HASHES)
     assert theirs == ours
 
@@ -188,7 +188,8 @@ def test_a_self_test_through_the_bridge_passes(answers: dict[str, Any], measured
 @pytest.mark.compiler
 def test_the_package_is_the_plugin_with_a_library_and_is_verified(tmp_path: Path, app_models: AppModels) -> None:
     out = tmp_path / "plugin"
-    code, output = harness("package", "flutter", "--models", "g2p", "--models", str(SCALED), "--output-dir", str(out))
+    models = [f"--models={one}" for one in ("g2p", SCALED, LANGUAGE)]
+    code, output = harness("package", "flutter", *models, "--output-dir", str(out))
     assert code == 0, output
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert {"pubspec.yaml", "README.md", "libraries/libcharsiug2p_flutter.so", "example/lib/main.dart"} <= found

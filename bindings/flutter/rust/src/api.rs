@@ -447,7 +447,7 @@ impl Generation {
 
 /// A text that goes on from call to call.
 #[frb(opaque)]
-pub struct Conversation(Arc<mobile::Conversation>);
+pub struct Conversation(Arc<mobile::Conversation>, Arc<mobile::Session>);
 
 impl Conversation {
     /// All tokens: of prompts, and of answers with their stop tokens and stop strings.
@@ -455,6 +455,76 @@ impl Conversation {
     #[must_use]
     pub fn tokens(&self) -> Vec<i32> {
         self.0.tokens()
+    }
+
+    /// The answer to a prompt that follows the conversation's texts.
+    ///
+    /// # Errors
+    /// [`ModelException`].
+    pub fn generate(
+        &self,
+        prompt: Vec<PromptPart>,
+        options: GenerationOptions,
+        cancellation: &Cancellation,
+    ) -> Result<Generation, ModelException> {
+        answer(&self.1, prompt, options, Some(&self.0), cancellation)
+    }
+
+    /// The same as a stream, piece by piece. An error ends it.
+    pub fn stream_text(
+        &self,
+        prompt: Vec<PromptPart>,
+        options: GenerationOptions,
+        cancellation: &Cancellation,
+        sink: StreamSink<Piece>,
+    ) {
+        pieces(&self.1, prompt, options, Some(&self.0), cancellation, &sink);
+    }
+}
+
+/// An answer, which follows the texts of the conversation, if there is one.
+fn answer(
+    session: &mobile::Session,
+    prompt: Vec<PromptPart>,
+    options: GenerationOptions,
+    conversation: Option<&Arc<mobile::Conversation>>,
+    cancellation: &Cancellation,
+) -> Result<Generation, ModelException> {
+    let prompt = prompt.into_iter().map(PromptPart::theirs).collect::<Result<_, _>>()?;
+    let (talk, cancellation) = (conversation.cloned(), Some(cancellation.0.clone()));
+    Ok(Generation::ours(session.generate(prompt, options.theirs(), talk, cancellation)?))
+}
+
+/// The same in pieces.
+fn pieces(
+    session: &mobile::Session,
+    prompt: Vec<PromptPart>,
+    options: GenerationOptions,
+    conversation: Option<&Arc<mobile::Conversation>>,
+    cancellation: &Cancellation,
+    sink: &StreamSink<Piece>,
+) {
+    let given = prompt.into_iter().map(PromptPart::theirs).collect::<Result<_, _>>();
+    let (talk, cancellation) = (conversation.cloned(), Some(cancellation.0.clone()));
+    let found = given.and_then(|prompt| {
+        Ok(session.stream_text(prompt, options.theirs(), talk, cancellation)?)
+    });
+    let pieces = match &found {
+        Ok(found) => found.pieces(),
+        Err(error) => {
+            let _ = sink.add_error(error.clone());
+            return;
+        }
+    };
+    for one in pieces {
+        // An error of the sink means that nobody listens any more.
+        let heard = match one {
+            Ok(mobile::Piece { text, tokens }) => sink.add(Piece { text, tokens }),
+            Err(error) => sink.add_error(ModelException::from(error)),
+        };
+        if heard.is_err() {
+            return;
+        }
     }
 }
 
@@ -626,10 +696,10 @@ impl Session {
     /// [`ModelException`].
     #[frb(sync)]
     pub fn conversation(&self) -> Result<Conversation, ModelException> {
-        Ok(Conversation(self.0.conversation()?))
+        Ok(Conversation(self.0.conversation()?, self.0.clone()))
     }
 
-    /// The answer of a language model to a prompt, which follows the texts of the conversation, if there is one.
+    /// The answer of a language model to a prompt.
     ///
     /// # Errors
     /// [`ModelException`].
@@ -637,14 +707,9 @@ impl Session {
         &self,
         prompt: Vec<PromptPart>,
         options: GenerationOptions,
-        conversation: Option<&Conversation>,
         cancellation: &Cancellation,
     ) -> Result<Generation, ModelException> {
-        let prompt = prompt.into_iter().map(PromptPart::theirs).collect::<Result<_, _>>()?;
-        let conversation = conversation.map(|one| one.0.clone());
-        let cancellation = Some(cancellation.0.clone());
-        let found = self.0.generate(prompt, options.theirs(), conversation, cancellation)?;
-        Ok(Generation::ours(found))
+        answer(&self.0, prompt, options, None, cancellation)
     }
 
     /// The same as a stream, piece by piece. An error ends it.
@@ -652,34 +717,10 @@ impl Session {
         &self,
         prompt: Vec<PromptPart>,
         options: GenerationOptions,
-        conversation: Option<&Conversation>,
         cancellation: &Cancellation,
         sink: StreamSink<Piece>,
     ) {
-        let given = prompt.into_iter().map(PromptPart::theirs).collect::<Result<_, _>>();
-        let conversation = conversation.map(|one| one.0.clone());
-        let cancellation = Some(cancellation.0.clone());
-        let found = given.and_then(|prompt| {
-            let options = options.theirs();
-            Ok(self.0.stream_text(prompt, options, conversation, cancellation)?)
-        });
-        let pieces = match &found {
-            Ok(found) => found.pieces(),
-            Err(error) => {
-                let _ = sink.add_error(error.clone());
-                return;
-            }
-        };
-        for one in pieces {
-            // An error of the sink means that nobody listens any more.
-            let heard = match one {
-                Ok(mobile::Piece { text, tokens }) => sink.add(Piece { text, tokens }),
-                Err(error) => sink.add_error(ModelException::from(error)),
-            };
-            if heard.is_err() {
-                return;
-            }
-        }
+        pieces(&self.0, prompt, options, None, cancellation, &sink);
     }
 
     /// Calls the model once with made-up input, so that its first real call is as fast as the others.

@@ -40,7 +40,7 @@ flutter_rust_bridge::frb_generated_boilerplate!(
     default_rust_auto_opaque = RustAutoOpaqueMoi,
 );
 pub(crate) const FLUTTER_RUST_BRIDGE_CODEGEN_VERSION: &str = "2.13.0";
-pub(crate) const FLUTTER_RUST_BRIDGE_CODEGEN_CONTENT_HASH: i32 = 2081830442;
+pub(crate) const FLUTTER_RUST_BRIDGE_CODEGEN_CONTENT_HASH: i32 = -813888465;
 
 // Section: executor
 
@@ -122,6 +122,153 @@ fn wire__crate__api__Cancellation_create_impl(
                 let output_ok = Ok::<_, ()>(crate::api::Cancellation::create())?;
                 std::result::Result::Ok(output_ok)
             })())
+        },
+    )
+}
+fn wire__crate__api__Conversation_generate_impl(
+    port_: flutter_rust_bridge::for_generated::MessagePort,
+    ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
+    rust_vec_len_: i32,
+    data_len_: i32,
+) {
+    FLUTTER_RUST_BRIDGE_HANDLER.wrap_normal::<flutter_rust_bridge::for_generated::SseCodec, _, _>(
+        flutter_rust_bridge::for_generated::TaskInfo {
+            debug_name: "Conversation_generate",
+            port: Some(port_),
+            mode: flutter_rust_bridge::for_generated::FfiCallMode::Normal,
+        },
+        move || {
+            let message = unsafe {
+                flutter_rust_bridge::for_generated::Dart2RustMessageSse::from_wire(
+                    ptr_,
+                    rust_vec_len_,
+                    data_len_,
+                )
+            };
+            let mut deserializer =
+                flutter_rust_bridge::for_generated::SseDeserializer::new(message);
+            let api_that = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
+            >>::sse_decode(&mut deserializer);
+            let api_prompt = <Vec<crate::api::PromptPart>>::sse_decode(&mut deserializer);
+            let api_options = <crate::api::GenerationOptions>::sse_decode(&mut deserializer);
+            let api_cancellation = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
+            >>::sse_decode(&mut deserializer);
+            deserializer.end();
+            move |context| {
+                transform_result_sse::<_, crate::api::ModelException>((move || {
+                    let mut api_that_guard = None;
+                    let mut api_cancellation_guard = None;
+                    let decode_indices_ =
+                        flutter_rust_bridge::for_generated::lockable_compute_decode_order(vec![
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_that, 0, false,
+                            ),
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_cancellation,
+                                1,
+                                false,
+                            ),
+                        ]);
+                    for i in decode_indices_ {
+                        match i {
+                            0 => api_that_guard = Some(api_that.lockable_decode_sync_ref()),
+                            1 => {
+                                api_cancellation_guard =
+                                    Some(api_cancellation.lockable_decode_sync_ref())
+                            }
+                            _ => unreachable!(),
+                        }
+                    }
+                    let api_that_guard = api_that_guard.unwrap();
+                    let api_cancellation_guard = api_cancellation_guard.unwrap();
+                    let output_ok = crate::api::Conversation::generate(
+                        &*api_that_guard,
+                        api_prompt,
+                        api_options,
+                        &*api_cancellation_guard,
+                    )?;
+                    std::result::Result::Ok(output_ok)
+                })())
+            }
+        },
+    )
+}
+fn wire__crate__api__Conversation_stream_text_impl(
+    port_: flutter_rust_bridge::for_generated::MessagePort,
+    ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
+    rust_vec_len_: i32,
+    data_len_: i32,
+) {
+    FLUTTER_RUST_BRIDGE_HANDLER.wrap_normal::<flutter_rust_bridge::for_generated::SseCodec, _, _>(
+        flutter_rust_bridge::for_generated::TaskInfo {
+            debug_name: "Conversation_stream_text",
+            port: Some(port_),
+            mode: flutter_rust_bridge::for_generated::FfiCallMode::Normal,
+        },
+        move || {
+            let message = unsafe {
+                flutter_rust_bridge::for_generated::Dart2RustMessageSse::from_wire(
+                    ptr_,
+                    rust_vec_len_,
+                    data_len_,
+                )
+            };
+            let mut deserializer =
+                flutter_rust_bridge::for_generated::SseDeserializer::new(message);
+            let api_that = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
+            >>::sse_decode(&mut deserializer);
+            let api_prompt = <Vec<crate::api::PromptPart>>::sse_decode(&mut deserializer);
+            let api_options = <crate::api::GenerationOptions>::sse_decode(&mut deserializer);
+            let api_cancellation = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
+            >>::sse_decode(&mut deserializer);
+            let api_sink = <StreamSink<
+                crate::api::Piece,
+                flutter_rust_bridge::for_generated::SseCodec,
+            >>::sse_decode(&mut deserializer);
+            deserializer.end();
+            move |context| {
+                transform_result_sse::<_, ()>((move || {
+                    let mut api_that_guard = None;
+                    let mut api_cancellation_guard = None;
+                    let decode_indices_ =
+                        flutter_rust_bridge::for_generated::lockable_compute_decode_order(vec![
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_that, 0, false,
+                            ),
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_cancellation,
+                                1,
+                                false,
+                            ),
+                        ]);
+                    for i in decode_indices_ {
+                        match i {
+                            0 => api_that_guard = Some(api_that.lockable_decode_sync_ref()),
+                            1 => {
+                                api_cancellation_guard =
+                                    Some(api_cancellation.lockable_decode_sync_ref())
+                            }
+                            _ => unreachable!(),
+                        }
+                    }
+                    let api_that_guard = api_that_guard.unwrap();
+                    let api_cancellation_guard = api_cancellation_guard.unwrap();
+                    let output_ok = Ok::<_, ()>({
+                        crate::api::Conversation::stream_text(
+                            &*api_that_guard,
+                            api_prompt,
+                            api_options,
+                            &*api_cancellation_guard,
+                            api_sink,
+                        );
+                    })?;
+                    std::result::Result::Ok(output_ok)
+                })())
+            }
         },
     )
 }
@@ -601,11 +748,6 @@ fn wire__crate__api__Session_generate_impl(
             >>::sse_decode(&mut deserializer);
             let api_prompt = <Vec<crate::api::PromptPart>>::sse_decode(&mut deserializer);
             let api_options = <crate::api::GenerationOptions>::sse_decode(&mut deserializer);
-            let api_conversation = <Option<
-                RustOpaqueMoi<
-                    flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
-                >,
-            >>::sse_decode(&mut deserializer);
             let api_cancellation = <RustOpaqueMoi<
                 flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
             >>::sse_decode(&mut deserializer);
@@ -641,7 +783,6 @@ fn wire__crate__api__Session_generate_impl(
                         &*api_that_guard,
                         api_prompt,
                         api_options,
-                        api_conversation,
                         &*api_cancellation_guard,
                     )?;
                     std::result::Result::Ok(output_ok)
@@ -986,11 +1127,6 @@ fn wire__crate__api__Session_stream_text_impl(
             >>::sse_decode(&mut deserializer);
             let api_prompt = <Vec<crate::api::PromptPart>>::sse_decode(&mut deserializer);
             let api_options = <crate::api::GenerationOptions>::sse_decode(&mut deserializer);
-            let api_conversation = <Option<
-                RustOpaqueMoi<
-                    flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
-                >,
-            >>::sse_decode(&mut deserializer);
             let api_cancellation = <RustOpaqueMoi<
                 flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
             >>::sse_decode(&mut deserializer);
@@ -1031,7 +1167,6 @@ fn wire__crate__api__Session_stream_text_impl(
                             &*api_that_guard,
                             api_prompt,
                             api_options,
-                            api_conversation,
                             &*api_cancellation_guard,
                             api_sink,
                         );
@@ -1565,21 +1700,6 @@ impl SseDecode for Option<String> {
     }
 }
 
-impl SseDecode
-    for Option<RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>>
-{
-    // Codec=Sse (Serialization based), see doc to use other codecs
-    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
-        if (<bool>::sse_decode(deserializer)) {
-            return Some(<RustOpaqueMoi<
-                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
-            >>::sse_decode(deserializer));
-        } else {
-            return None;
-        }
-    }
-}
-
 impl SseDecode for Option<i64> {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
@@ -1702,14 +1822,16 @@ fn pde_ffi_dispatcher_primary_impl(
 ) {
     // Codec=Pde (Serialization + dispatch), see doc to use other codecs
     match func_id {
-        4 => wire__crate__api__ModelLibrary_load_impl(port, ptr, rust_vec_len, data_len),
-        9 => wire__crate__api__ModelLibrary_self_test_impl(port, ptr, rust_vec_len, data_len),
-        13 => wire__crate__api__Session_generate_impl(port, ptr, rust_vec_len, data_len),
-        15 => wire__crate__api__Session_phonemize_impl(port, ptr, rust_vec_len, data_len),
-        17 => wire__crate__api__Session_run_inference_impl(port, ptr, rust_vec_len, data_len),
-        18 => wire__crate__api__Session_stream_impl(port, ptr, rust_vec_len, data_len),
-        19 => wire__crate__api__Session_stream_text_impl(port, ptr, rust_vec_len, data_len),
-        20 => wire__crate__api__Session_warm_up_impl(port, ptr, rust_vec_len, data_len),
+        3 => wire__crate__api__Conversation_generate_impl(port, ptr, rust_vec_len, data_len),
+        4 => wire__crate__api__Conversation_stream_text_impl(port, ptr, rust_vec_len, data_len),
+        6 => wire__crate__api__ModelLibrary_load_impl(port, ptr, rust_vec_len, data_len),
+        11 => wire__crate__api__ModelLibrary_self_test_impl(port, ptr, rust_vec_len, data_len),
+        15 => wire__crate__api__Session_generate_impl(port, ptr, rust_vec_len, data_len),
+        17 => wire__crate__api__Session_phonemize_impl(port, ptr, rust_vec_len, data_len),
+        19 => wire__crate__api__Session_run_inference_impl(port, ptr, rust_vec_len, data_len),
+        20 => wire__crate__api__Session_stream_impl(port, ptr, rust_vec_len, data_len),
+        21 => wire__crate__api__Session_stream_text_impl(port, ptr, rust_vec_len, data_len),
+        22 => wire__crate__api__Session_warm_up_impl(port, ptr, rust_vec_len, data_len),
         _ => unreachable!(),
     }
 }
@@ -1724,16 +1846,16 @@ fn pde_ffi_dispatcher_sync_impl(
     match func_id {
         1 => wire__crate__api__Cancellation_cancel_impl(ptr, rust_vec_len, data_len),
         2 => wire__crate__api__Cancellation_create_impl(ptr, rust_vec_len, data_len),
-        3 => wire__crate__api__Conversation_tokens_impl(ptr, rust_vec_len, data_len),
-        5 => wire__crate__api__ModelLibrary_models_impl(ptr, rust_vec_len, data_len),
-        6 => wire__crate__api__ModelLibrary_open_impl(ptr, rust_vec_len, data_len),
-        7 => wire__crate__api__ModelLibrary_open_with_metadata_impl(ptr, rust_vec_len, data_len),
-        8 => wire__crate__api__ModelLibrary_release_memory_impl(ptr, rust_vec_len, data_len),
-        10 => wire__crate__api__ModelLibrary_versions_impl(ptr, rust_vec_len, data_len),
-        11 => wire__crate__api__Session_close_impl(ptr, rust_vec_len, data_len),
-        12 => wire__crate__api__Session_conversation_impl(ptr, rust_vec_len, data_len),
-        14 => wire__crate__api__Session_model_impl(ptr, rust_vec_len, data_len),
-        16 => wire__crate__api__Session_release_memory_impl(ptr, rust_vec_len, data_len),
+        5 => wire__crate__api__Conversation_tokens_impl(ptr, rust_vec_len, data_len),
+        7 => wire__crate__api__ModelLibrary_models_impl(ptr, rust_vec_len, data_len),
+        8 => wire__crate__api__ModelLibrary_open_impl(ptr, rust_vec_len, data_len),
+        9 => wire__crate__api__ModelLibrary_open_with_metadata_impl(ptr, rust_vec_len, data_len),
+        10 => wire__crate__api__ModelLibrary_release_memory_impl(ptr, rust_vec_len, data_len),
+        12 => wire__crate__api__ModelLibrary_versions_impl(ptr, rust_vec_len, data_len),
+        13 => wire__crate__api__Session_close_impl(ptr, rust_vec_len, data_len),
+        14 => wire__crate__api__Session_conversation_impl(ptr, rust_vec_len, data_len),
+        16 => wire__crate__api__Session_model_impl(ptr, rust_vec_len, data_len),
+        18 => wire__crate__api__Session_release_memory_impl(ptr, rust_vec_len, data_len),
         _ => unreachable!(),
     }
 }
@@ -2507,18 +2629,6 @@ impl SseEncode for Option<String> {
         <bool>::sse_encode(self.is_some(), serializer);
         if let Some(value) = self {
             <String>::sse_encode(value, serializer);
-        }
-    }
-}
-
-impl SseEncode
-    for Option<RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>>
-{
-    // Codec=Sse (Serialization based), see doc to use other codecs
-    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
-        <bool>::sse_encode(self.is_some(), serializer);
-        if let Some(value) = self {
-            <RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>>::sse_encode(value, serializer);
         }
     }
 }

@@ -7,7 +7,7 @@ import 'frb_generated.dart';
 import 'package:flutter_rust_bridge/flutter_rust_bridge_for_generated.dart';
 
 
-            // These functions are ignored because they are not marked as `pub`: `count`, `ours`, `ours`, `ours`, `ours`, `ours`, `ours`, `theirs`, `theirs`, `theirs`, `theirs`
+            // These functions are ignored because they are not marked as `pub`: `answer`, `count`, `ours`, `ours`, `ours`, `ours`, `ours`, `ours`, `pieces`, `theirs`, `theirs`, `theirs`, `theirs`
 // These function are ignored because they are on traits that is not defined in current crate (put an empty `#[frb]` on it to unignore): `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `from`
 
 
@@ -32,7 +32,18 @@ static Cancellation  create()=>Charsiug2p.instance.api.crateApiCancellationCreat
 
                 // Rust type: RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>
                 abstract class Conversation implements RustOpaqueInterface {
-                    /// All tokens: of prompts, and of answers with their stop tokens and stop strings.
+                    /// The answer to a prompt that follows the conversation's texts.
+///
+/// # Errors
+/// [`ModelException`].
+ Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
+
+/// The same as a stream, piece by piece. An error ends it.
+ Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
+
+/// All tokens: of prompts, and of answers with their stop tokens and stop strings.
  Int32List  tokens();
 
 
@@ -103,11 +114,11 @@ static ModelLibrary  openWithMetadata({required String metadata })=>Charsiug2p.i
  Conversation  conversation();
 
 
-/// The answer of a language model to a prompt, which follows the texts of the conversation, if there is one.
+/// The answer of a language model to a prompt.
 ///
 /// # Errors
 /// [`ModelException`].
- Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , Conversation? conversation , required Cancellation cancellation });
+ Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
 
 
 /// The model.
@@ -137,7 +148,7 @@ static ModelLibrary  openWithMetadata({required String metadata })=>Charsiug2p.i
 
 
 /// The same as a stream, piece by piece. An error ends it.
- Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , Conversation? conversation , required Cancellation cancellation });
+ Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
 
 
 /// Calls the model once with made-up input, so that its first real call is as fast as the others.

@@ -68,7 +68,7 @@ import 'package:flutter_rust_bridge/flutter_rust_bridge_for_generated.dart';
                   String get codegenVersion => '2.13.0';
 
                   @override
-                  int get rustContentHash => 2081830442;
+                  int get rustContentHash => -813888465;
 
                   static const kDefaultExternalLibraryLoaderConfig = ExternalLibraryLoaderConfig(
                     stem: 'charsiug2p_flutter',
@@ -83,6 +83,10 @@ import 'package:flutter_rust_bridge/flutter_rust_bridge_for_generated.dart';
                   void crateApiCancellationCancel({required Cancellation that });
 
 Cancellation crateApiCancellationCreate();
+
+Future<Generation> crateApiConversationGenerate({required Conversation that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
+Stream<Piece> crateApiConversationStreamText({required Conversation that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
 
 Int32List crateApiConversationTokens({required Conversation that });
 
@@ -104,7 +108,7 @@ void crateApiSessionClose({required Session that });
 
 Conversation crateApiSessionConversation({required Session that });
 
-Future<Generation> crateApiSessionGenerate({required Session that , required List<PromptPart> prompt , required GenerationOptions options , Conversation? conversation , required Cancellation cancellation });
+Future<Generation> crateApiSessionGenerate({required Session that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
 
 ModelInfo crateApiSessionModel({required Session that });
 
@@ -116,7 +120,7 @@ Future<List<NamedTensor>> crateApiSessionRunInference({required Session that , r
 
 Stream<Phonemes> crateApiSessionStream({required Session that , required String language , required List<String> words , required Cancellation cancellation });
 
-Stream<Piece> crateApiSessionStreamText({required Session that , required List<PromptPart> prompt , required GenerationOptions options , Conversation? conversation , required Cancellation cancellation });
+Stream<Piece> crateApiSessionStreamText({required Session that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
 
 Future<void> crateApiSessionWarmUp({required Session that });
 
@@ -206,11 +210,72 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr;
         );
         
 
+@override Future<Generation> crateApiConversationGenerate({required Conversation that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })  { return handler.executeNormal(NormalTask(
+            callFfi: (port_) {
+              
+            final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(that, serializer);
+sse_encode_list_prompt_part(prompt, serializer);
+sse_encode_box_autoadd_generation_options(options, serializer);
+sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 3, port: port_);
+            
+            },
+            codec: 
+        SseCodec(
+          decodeSuccessData: sse_decode_generation,
+          decodeErrorData: sse_decode_model_exception,
+        )
+        ,
+            constMeta: kCrateApiConversationGenerateConstMeta,
+            argValues: [that, prompt, options, cancellation],
+            apiImpl: this,
+        )); }
+
+
+        TaskConstMeta get kCrateApiConversationGenerateConstMeta => const TaskConstMeta(
+            debugName: "Conversation_generate",
+            argNames: ["that", "prompt", "options", "cancellation"],
+        );
+        
+
+@override Stream<Piece> crateApiConversationStreamText({required Conversation that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })  { 
+            final sink = RustStreamSink<Piece>();
+            unawaited(handler.executeNormal(NormalTask(
+            callFfi: (port_) {
+              
+            final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(that, serializer);
+sse_encode_list_prompt_part(prompt, serializer);
+sse_encode_box_autoadd_generation_options(options, serializer);
+sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
+sse_encode_StreamSink_piece_Sse(sink, serializer);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 4, port: port_);
+            
+            },
+            codec: 
+        SseCodec(
+          decodeSuccessData: sse_decode_unit,
+          decodeErrorData: null,
+        )
+        ,
+            constMeta: kCrateApiConversationStreamTextConstMeta,
+            argValues: [that, prompt, options, cancellation, sink],
+            apiImpl: this,
+        )));
+            return sink.stream;
+             }
+
+
+        TaskConstMeta get kCrateApiConversationStreamTextConstMeta => const TaskConstMeta(
+            debugName: "Conversation_stream_text",
+            argNames: ["that", "prompt", "options", "cancellation", "sink"],
+        );
+        
+
 @override Int32List crateApiConversationTokens({required Conversation that })  { return handler.executeSync(SyncTask(
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 3)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 5)!;
             
             },
             codec: 
@@ -237,7 +302,7 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr;
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
 sse_encode_String(model, serializer);
 sse_encode_u_32(queueCapacity, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 4, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 6, port: port_);
             
             },
             codec: 
@@ -262,7 +327,7 @@ sse_encode_u_32(queueCapacity, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 5)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 7)!;
             
             },
             codec: 
@@ -287,7 +352,7 @@ sse_encode_u_32(queueCapacity, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 6)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 8)!;
             
             },
             codec: 
@@ -312,7 +377,7 @@ sse_encode_u_32(queueCapacity, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_String(metadata, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 7)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 9)!;
             
             },
             codec: 
@@ -337,7 +402,7 @@ sse_encode_u_32(queueCapacity, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 8)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 10)!;
             
             },
             codec: 
@@ -364,7 +429,7 @@ sse_encode_u_32(queueCapacity, serializer);
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
 sse_encode_String(orders, serializer);
 sse_encode_String(out, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 9, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 11, port: port_);
             
             },
             codec: 
@@ -389,7 +454,7 @@ sse_encode_String(out, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 10)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 12)!;
             
             },
             codec: 
@@ -414,7 +479,7 @@ sse_encode_String(out, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 11)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 13)!;
             
             },
             codec: 
@@ -439,7 +504,7 @@ sse_encode_String(out, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 12)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 14)!;
             
             },
             codec: 
@@ -460,15 +525,14 @@ sse_encode_String(out, serializer);
         );
         
 
-@override Future<Generation> crateApiSessionGenerate({required Session that , required List<PromptPart> prompt , required GenerationOptions options , Conversation? conversation , required Cancellation cancellation })  { return handler.executeNormal(NormalTask(
+@override Future<Generation> crateApiSessionGenerate({required Session that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })  { return handler.executeNormal(NormalTask(
             callFfi: (port_) {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
 sse_encode_list_prompt_part(prompt, serializer);
 sse_encode_box_autoadd_generation_options(options, serializer);
-sse_encode_opt_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(conversation, serializer);
 sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 13, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 15, port: port_);
             
             },
             codec: 
@@ -478,14 +542,14 @@ sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInn
         )
         ,
             constMeta: kCrateApiSessionGenerateConstMeta,
-            argValues: [that, prompt, options, conversation, cancellation],
+            argValues: [that, prompt, options, cancellation],
             apiImpl: this,
         )); }
 
 
         TaskConstMeta get kCrateApiSessionGenerateConstMeta => const TaskConstMeta(
             debugName: "Session_generate",
-            argNames: ["that", "prompt", "options", "conversation", "cancellation"],
+            argNames: ["that", "prompt", "options", "cancellation"],
         );
         
 
@@ -493,7 +557,7 @@ sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInn
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 14)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 16)!;
             
             },
             codec: 
@@ -521,7 +585,7 @@ sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInn
 sse_encode_String(language, serializer);
 sse_encode_list_String(words, serializer);
 sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 15, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 17, port: port_);
             
             },
             codec: 
@@ -546,7 +610,7 @@ sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInn
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 16)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 18)!;
             
             },
             codec: 
@@ -573,7 +637,7 @@ sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInn
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
 sse_encode_list_named_tensor(inputs, serializer);
 sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 17, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 19, port: port_);
             
             },
             codec: 
@@ -604,7 +668,7 @@ sse_encode_String(language, serializer);
 sse_encode_list_String(words, serializer);
 sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
 sse_encode_StreamSink_phonemes_Sse(sink, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 18, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 20, port: port_);
             
             },
             codec: 
@@ -627,7 +691,7 @@ sse_encode_StreamSink_phonemes_Sse(sink, serializer);
         );
         
 
-@override Stream<Piece> crateApiSessionStreamText({required Session that , required List<PromptPart> prompt , required GenerationOptions options , Conversation? conversation , required Cancellation cancellation })  { 
+@override Stream<Piece> crateApiSessionStreamText({required Session that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })  { 
             final sink = RustStreamSink<Piece>();
             unawaited(handler.executeNormal(NormalTask(
             callFfi: (port_) {
@@ -635,10 +699,9 @@ sse_encode_StreamSink_phonemes_Sse(sink, serializer);
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
 sse_encode_list_prompt_part(prompt, serializer);
 sse_encode_box_autoadd_generation_options(options, serializer);
-sse_encode_opt_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(conversation, serializer);
 sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
 sse_encode_StreamSink_piece_Sse(sink, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 19, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 21, port: port_);
             
             },
             codec: 
@@ -648,7 +711,7 @@ sse_encode_StreamSink_piece_Sse(sink, serializer);
         )
         ,
             constMeta: kCrateApiSessionStreamTextConstMeta,
-            argValues: [that, prompt, options, conversation, cancellation, sink],
+            argValues: [that, prompt, options, cancellation, sink],
             apiImpl: this,
         )));
             return sink.stream;
@@ -657,7 +720,7 @@ sse_encode_StreamSink_piece_Sse(sink, serializer);
 
         TaskConstMeta get kCrateApiSessionStreamTextConstMeta => const TaskConstMeta(
             debugName: "Session_stream_text",
-            argNames: ["that", "prompt", "options", "conversation", "cancellation", "sink"],
+            argNames: ["that", "prompt", "options", "cancellation", "sink"],
         );
         
 
@@ -665,7 +728,7 @@ sse_encode_StreamSink_piece_Sse(sink, serializer);
             callFfi: (port_) {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 20, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 22, port: port_);
             
             },
             codec: 
@@ -754,9 +817,6 @@ return raw as String; }
 
 @protected bool dco_decode_bool(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return raw as bool; }
-
-@protected Conversation dco_decode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
-return dco_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(raw); }
 
 @protected GenerationOptions dco_decode_box_autoadd_generation_options(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return dco_decode_generation_options(raw); }
@@ -879,9 +939,6 @@ data: dco_decode_list_prim_u_8_strict(arr[3]),); }
 @protected String? dco_decode_opt_String(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return raw == null ? null : dco_decode_String(raw); }
 
-@protected Conversation? dco_decode_opt_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
-return raw == null ? null : dco_decode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(raw); }
-
 @protected PlatformInt64? dco_decode_opt_box_autoadd_i_64(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return raw == null ? null : dco_decode_box_autoadd_i_64(raw); }
 
@@ -988,9 +1045,6 @@ var inner = sse_decode_list_prim_u_8_strict(deserializer);
 
 @protected bool sse_decode_bool(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return deserializer.buffer.getUint8() != 0; }
-
-@protected Conversation sse_decode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
-return (sse_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(deserializer)); }
 
 @protected GenerationOptions sse_decode_box_autoadd_generation_options(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return (sse_decode_generation_options(deserializer)); }
@@ -1153,15 +1207,6 @@ return NamedTensor(name: var_name, dataType: var_dataType, shape: var_shape, dat
             }
              }
 
-@protected Conversation? sse_decode_opt_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
-
-            if (sse_decode_bool(deserializer)) {
-                return (sse_decode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(deserializer));
-            } else {
-                return null;
-            }
-             }
-
 @protected PlatformInt64? sse_decode_opt_box_autoadd_i_64(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 
             if (sse_decode_bool(deserializer)) {
@@ -1279,9 +1324,6 @@ sse_encode_list_prim_u_8_strict(utf8.encoder.convert(self), serializer); }
 
 @protected void sse_encode_bool(bool self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 serializer.buffer.putUint8(self ? 1 : 0); }
-
-@protected void sse_encode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
-sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(self, serializer); }
 
 @protected void sse_encode_box_autoadd_generation_options(GenerationOptions self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_generation_options(self, serializer); }
@@ -1411,14 +1453,6 @@ sse_encode_list_prim_u_8_strict(self.data, serializer);
                 }
                  }
 
-@protected void sse_encode_opt_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation? self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
-
-                sse_encode_bool(self != null, serializer);
-                if (self != null) {
-                    sse_encode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(self, serializer);
-                }
-                 }
-
 @protected void sse_encode_opt_box_autoadd_i_64(PlatformInt64? self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 
                 sse_encode_bool(self != null, serializer);
@@ -1515,7 +1549,18 @@ sse_encode_String(self.archiveSha256, serializer);
                     rustArcDecrementStrongCountPtr: Charsiug2p.instance.api.rust_arc_decrement_strong_count_ConversationPtr,
                 );
 
-                /// All tokens: of prompts, and of answers with their stop tokens and stop strings.
+                /// The answer to a prompt that follows the conversation's texts.
+///
+/// # Errors
+/// [`ModelException`].
+ Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiConversationGenerate(that: this, prompt: prompt, options: options, cancellation: cancellation);
+
+
+/// The same as a stream, piece by piece. An error ends it.
+ Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiConversationStreamText(that: this, prompt: prompt, options: options, cancellation: cancellation);
+
+
+/// All tokens: of prompts, and of answers with their stop tokens and stop strings.
  Int32List  tokens()=>Charsiug2p.instance.api.crateApiConversationTokens(that: this, );
 
 
@@ -1588,11 +1633,11 @@ sse_encode_String(self.archiveSha256, serializer);
  Conversation  conversation()=>Charsiug2p.instance.api.crateApiSessionConversation(that: this, );
 
 
-/// The answer of a language model to a prompt, which follows the texts of the conversation, if there is one.
+/// The answer of a language model to a prompt.
 ///
 /// # Errors
 /// [`ModelException`].
- Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , Conversation? conversation , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiSessionGenerate(that: this, prompt: prompt, options: options, conversation: conversation, cancellation: cancellation);
+ Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiSessionGenerate(that: this, prompt: prompt, options: options, cancellation: cancellation);
 
 
 /// The model.
@@ -1622,7 +1667,7 @@ sse_encode_String(self.archiveSha256, serializer);
 
 
 /// The same as a stream, piece by piece. An error ends it.
- Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , Conversation? conversation , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiSessionStreamText(that: this, prompt: prompt, options: options, conversation: conversation, cancellation: cancellation);
+ Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiSessionStreamText(that: this, prompt: prompt, options: options, cancellation: cancellation);
 
 
 /// Calls the model once with made-up input, so that its first real call is as fast as the others.

@@ -65,8 +65,6 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected bool dco_decode_bool(dynamic raw);
 
-@protected Conversation dco_decode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw);
-
 @protected GenerationOptions dco_decode_box_autoadd_generation_options(dynamic raw);
 
 @protected PlatformInt64 dco_decode_box_autoadd_i_64(dynamic raw);
@@ -118,8 +116,6 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 @protected NamedTensor dco_decode_named_tensor(dynamic raw);
 
 @protected String? dco_decode_opt_String(dynamic raw);
-
-@protected Conversation? dco_decode_opt_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw);
 
 @protected PlatformInt64? dco_decode_opt_box_autoadd_i_64(dynamic raw);
 
@@ -177,8 +173,6 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected bool sse_decode_bool(SseDeserializer deserializer);
 
-@protected Conversation sse_decode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer);
-
 @protected GenerationOptions sse_decode_box_autoadd_generation_options(SseDeserializer deserializer);
 
 @protected PlatformInt64 sse_decode_box_autoadd_i_64(SseDeserializer deserializer);
@@ -230,8 +224,6 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 @protected NamedTensor sse_decode_named_tensor(SseDeserializer deserializer);
 
 @protected String? sse_decode_opt_String(SseDeserializer deserializer);
-
-@protected Conversation? sse_decode_opt_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer);
 
 @protected PlatformInt64? sse_decode_opt_box_autoadd_i_64(SseDeserializer deserializer);
 
@@ -289,8 +281,6 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected void sse_encode_bool(bool self, SseSerializer serializer);
 
-@protected void sse_encode_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation self, SseSerializer serializer);
-
 @protected void sse_encode_box_autoadd_generation_options(GenerationOptions self, SseSerializer serializer);
 
 @protected void sse_encode_box_autoadd_i_64(PlatformInt64 self, SseSerializer serializer);
@@ -342,8 +332,6 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 @protected void sse_encode_named_tensor(NamedTensor self, SseSerializer serializer);
 
 @protected void sse_encode_opt_String(String? self, SseSerializer serializer);
-
-@protected void sse_encode_opt_box_autoadd_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation? self, SseSerializer serializer);
 
 @protected void sse_encode_opt_box_autoadd_i_64(PlatformInt64? self, SseSerializer serializer);
 
