@@ -60,9 +60,10 @@ fn embed_tokenizers() -> Result<(), String> {
         for path in paths {
             let name = path.file_name().and_then(|name| name.to_str());
             let Some(model) = name.and_then(|name| name.strip_suffix(TOKENIZER)) else { continue };
+            let text = path.to_str().ok_or_else(|| format!("{}: not UTF-8", path.display()))?;
             println!("cargo:rerun-if-changed={}", path.display());
             // Formatted for debugging both are literals of Rust.
-            writeln!(table, "    ({model:?}, include_bytes!({path:?}) as &[u8]),")
+            writeln!(table, "    ({model:?}, include_bytes!({text:?}) as &[u8]),")
                 .map_err(|error| error.to_string())?;
         }
     }

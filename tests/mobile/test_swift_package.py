@@ -85,6 +85,6 @@ def test_a_program_links_a_slice_and_every_function_of_the_swift_is_in_it(
     else:
         with pytest.raises(UnsuitableBinary, match=f"suit an iPhone: it takes {', '.join(ABSENT)} from iOS, which"):
             check_executable(tmp_path / "app", which)
-    check_registrations(tmp_path / "app", ["twice_"])
+    check_registrations(tmp_path / "app", ["twice_", "tiny_llama_step_"])
     if which == "device":
         assert binary_faults(tmp_path / "app", read_manifest(packaged / "manifest.json")) == []

@@ -200,12 +200,11 @@ fn cache_of<'a>(
         return Ok(alone.insert(cache));
     };
     let at = caches.iter().position(|(one, _)| std::ptr::eq(one.as_ptr(), Arc::as_ptr(text)));
-    let at = match at {
-        Some(at) => at,
-        None => {
-            caches.push((Arc::downgrade(text), decoder.cache()?));
-            caches.len() - 1
-        }
+    let at = if let Some(at) = at {
+        at
+    } else {
+        caches.push((Arc::downgrade(text), decoder.cache()?));
+        caches.len() - 1
     };
     Ok(&mut caches[at].1)
 }
