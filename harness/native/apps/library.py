@@ -56,7 +56,7 @@ def build_library(
     else:
         raise NoRunner(f"no library is built for {archive.metadata.target}", cure="compile for this machine or for iOS")
     package = BRIDGE if flutter else PACKAGE
-    # Tokenizers are two megabytes of code, for models that have one.
+    # Tokenizers are three megabytes of code, for models that have one.
     tokenizers = {model: hash_file(path) for model, path in archive.tokenizers.items()}
     workspace = root / BRIDGE_WORKSPACE if flutter else None
     suffix, crate_type = (SUFFIX, "cdylib") if apple is None else ("a", "staticlib")
