@@ -106,6 +106,7 @@ prose: setup ## the English of pages, help texts, messages and docstrings (tools
 lint-rust:
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
+	@cargo clippy --package charsiug2p-mobile --features tokenizer --package charsiug2p-language --all-targets --locked -- -D warnings
 
 # Of rustup's minimal profile neither is a part.
 lint-tools:

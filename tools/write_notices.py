@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTICES = ROOT / "THIRD_PARTY_NOTICES.md"
 APP_CRATE = "charsiug2p-g2p-pipeline"
 MOBILE_CRATE = "charsiug2p-mobile"
+LANGUAGE_CRATE, TOKENIZER = "charsiug2p-language", "tokenizer"
 RUNNER_CRATE, RUNNER_LIBRARY = "device-runner-program", "device-runner"
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|notice|copyright)", re.IGNORECASE)
 
@@ -214,6 +215,7 @@ class Crates:
 
     app: list[Part]
     mobile: list[Part]
+    tokenizers: list[Part]
     runner: list[Part]
     apple: list[Part]
     building: list[Part]
@@ -222,7 +224,8 @@ class Crates:
 
 
 def cargo_metadata() -> dict[str, Any]:
-    command = ["cargo", "metadata", "--locked", "--format-version", "1"]
+    # With what language models' tokenizers need, which is no default.
+    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--features", f"{MOBILE_CRATE}/{TOKENIZER}"]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -265,19 +268,30 @@ def crates(metadata: dict[str, Any]) -> Crates:
     def of_the_program(at: str, to: str) -> bool:
         return at == roots[RUNNER_LIBRARY] and packages[to]["name"] in program
 
-    mobile = linked(roots[MOBILE_CRATE], shipped, of_the_program) - app
-    runner = linked(roots[RUNNER_CRATE], shipped) - app - mobile
-    apple = (
-        linked(roots[RUNNER_CRATE], lambda target: target is None or "windows" not in target) - app - mobile - runner
-    )
-    rest = packages.keys() - app - mobile - runner - apple
+    of_texts = {one.removeprefix("dep:") for one in packages[roots[LANGUAGE_CRATE]]["features"][TOKENIZER]}
+
+    def of_tokenizers(at: str, to: str) -> bool:
+        return at == roots[LANGUAGE_CRATE] and packages[to]["name"] in of_texts
+
+    def optional(at: str, to: str) -> bool:
+        return of_the_program(at, to) or of_tokenizers(at, to)
+
+    def apples(target: str | None) -> bool:
+        return target is None or "windows" not in target
+
+    mobile = linked(roots[MOBILE_CRATE], shipped, optional) - app
+    runner = linked(roots[RUNNER_CRATE], shipped, of_tokenizers) - app - mobile
+    apple = linked(roots[RUNNER_CRATE], apples, of_tokenizers) - app - mobile - runner
+    tokenizers = linked(roots[MOBILE_CRATE], shipped, of_the_program) - app - mobile - runner - apple
+    shipping = app | mobile | tokenizers | runner | apple
+    rest = packages.keys() - shipping
 
     def listed(ids: Iterable[str]) -> list[Part]:
         return [crate_part(packages[one]) for one in sorted(ids) if packages[one]["source"] is not None]
 
-    alone = [packages[one] for one in sorted(app | mobile | runner | apple) if packages[one]["source"] is not None]
+    alone = [packages[one] for one in sorted(shipping) if packages[one]["source"] is not None]
     texts = [path for one in alone if "Apache-2.0" not in one["license"] for path in licence_files(one)]
-    return Crates(listed(app), listed(mobile), listed(runner), listed(apple), listed(rest), texts)
+    return Crates(listed(app), listed(mobile), listed(tokenizers), listed(runner), listed(apple), listed(rest), texts)
 
 
 def licence_files(package: dict[str, Any]) -> list[Path]:
@@ -327,6 +341,8 @@ def render() -> str:
         *table(linked.app),
         "\nRust crates that an app links as well with `charsiug2p-mobile`:\n",
         *table(linked.mobile),
+        "\nAnd with its feature `tokenizer`, which is for language models that have a tokenizer:\n",
+        *table(linked.tokenizers),
         "\nRust crates that the harness's own runner links as well:\n",
         *table(linked.runner),
         "\nAnd on iOS:\n",
@@ -379,7 +395,10 @@ def differences(page: str) -> Iterator[str]:
                 if part is not None and part.licence != shown[name][2]:
                     yield f"{name} declares {part.licence}"
     linked = crates(cargo_metadata())
-    wanted = {part.row() for part in (*linked.app, *linked.mobile, *linked.runner, *linked.apple, *linked.building)}
+    wanted = {
+        part.row()
+        for part in (*linked.app, *linked.mobile, *linked.tokenizers, *linked.runner, *linked.apple, *linked.building)
+    }
     tables = page.partition("### In an HTML report")[0].partition("Rust crates that an app links")[2]
     tables += page.partition("## Rust crates that are in no program")[2].partition("## Texts")[0]
     present = {line for line in tables.splitlines() if line.startswith("| ") and not line.startswith("| Package |")}

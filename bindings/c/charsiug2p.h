@@ -40,6 +40,9 @@ enum charsiug2p_code
   CHARSIUG2P_CODE_MODEL_FAILED = 20,
   CHARSIUG2P_CODE_PANIC = 21,
   CHARSIUG2P_CODE_NOT_TESTED = 22,
+  CHARSIUG2P_CODE_BAD_PROMPT = 23,
+  CHARSIUG2P_CODE_CONTEXT_FULL = 24,
+  CHARSIUG2P_CODE_OTHER_CONVERSATION = 25,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -76,9 +79,40 @@ typedef int32_t charsiug2p_element;
 #endif // __cplusplus
 
 /*
+ Why an answer ended.
+ */
+enum charsiug2p_end
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  CHARSIUG2P_END_LENGTH = 0,
+  CHARSIUG2P_END_STOP_TOKEN = 1,
+  CHARSIUG2P_END_STOP_STRING = 2,
+  CHARSIUG2P_END_CONTEXT_FULL = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum charsiug2p_end charsiug2p_end;
+#else
+typedef int32_t charsiug2p_end;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/*
  Cancels calls. Any thread may use it.
  */
 typedef struct charsiug2p_cancellation_handle charsiug2p_cancellation_handle;
+
+/*
+ A text that goes on from call to call.
+ */
+typedef struct charsiug2p_conversation_handle charsiug2p_conversation_handle;
+
+/*
+ An answer.
+ */
+typedef struct charsiug2p_generation charsiug2p_generation;
 
 /*
  The models of the app.
@@ -137,6 +171,121 @@ typedef int32_t (*charsiug2p_on_word)(void *user,
                                       size_t index,
                                       const char *word,
                                       const char *phonemes);
+
+/*
+ How an answer is generated. `charsiug2p_generation_defaults` fills it.
+ */
+typedef struct {
+  /*
+   The most tokens of the answer.
+   */
+  uint32_t max_tokens;
+  /*
+   Texts that end the answer, each ending in a NUL; null for none.
+   */
+  const char *const *stop_strings;
+  /*
+   How many.
+   */
+  size_t stop_count;
+  /*
+   0: the best token each time.
+   */
+  double temperature;
+  /*
+   Draws from so many of the most probable tokens only; 0 means all.
+   */
+  uint32_t top_k;
+  /*
+   Draws from the most probable tokens whose probabilities together reach this, 0 to 1.
+   */
+  double top_p;
+  /*
+   Draws from tokens that are at least this share as probable as the most probable one, 0 to 1.
+   */
+  double min_p;
+  /*
+   Makes tokens that the text has already less probable if it is above 1.
+   */
+  double repetition_penalty;
+  /*
+   The same seed draws the same tokens from the same text.
+   */
+  uint64_t seed;
+} charsiug2p_generation_options;
+
+/*
+ A part of a prompt: text, a special token by its name, or token ids.
+ */
+typedef struct {
+  /*
+   Text in UTF-8 that ends in a NUL; null for token ids.
+   */
+  const char *text;
+  /*
+   Other than 0 if the text is the name of a special token.
+   */
+  int32_t special;
+  /*
+   Token ids; null for text.
+   */
+  const int32_t *tokens;
+  /*
+   How many.
+   */
+  size_t count;
+} charsiug2p_prompt_part;
+
+/*
+ Gets a piece of an answer: text of whole characters, and tokens. Anything but 0 ends the call, which then returns
+ `Cancelled`.
+ */
+typedef int32_t (*charsiug2p_on_piece)(void *user,
+                                       const char *text,
+                                       const int32_t *tokens,
+                                       size_t count);
+
+/*
+ An answer, as long as its handle is not freed.
+ */
+typedef struct {
+  /*
+   Its text in UTF-8; empty for a model without a tokenizer.
+   */
+  const char *text;
+  /*
+   Its tokens.
+   */
+  const int32_t *tokens;
+  /*
+   How many.
+   */
+  size_t count;
+  /*
+   Why it ended.
+   */
+  int32_t ended;
+  /*
+   The stop string to which it came, or null.
+   */
+  const char *stop_string;
+  /*
+   How many tokens were before it.
+   */
+  uint64_t prompt_tokens;
+  /*
+   How many of them were read in this call.
+   */
+  uint64_t read_tokens;
+  /*
+   Until the first token was known.
+   */
+  uint64_t first_token_nanoseconds;
+  /*
+   How long the call took.
+   */
+  uint64_t nanoseconds;
+} charsiug2p_answer;
 
 #ifdef __cplusplus
 extern "C" {
@@ -338,12 +487,76 @@ void charsiug2p_free_tensors(charsiug2p_tensors *handle);
 void charsiug2p_free_phonemes(charsiug2p_phonemes *handle);
 
 /*
+ Frees a conversation's handle; the session frees its memory. Null is allowed.
+
+ # Safety
+ The handle is null or one of this library that was not freed, and no other call uses it.
+ */
+void charsiug2p_free_conversation(charsiug2p_conversation_handle *handle);
+
+/*
+ Frees an answer, and with it its view. Null is allowed.
+
+ # Safety
+ The handle is null or one of this library that was not freed, and no other call uses it.
+ */
+void charsiug2p_free_generation(charsiug2p_generation *handle);
+
+/*
  Frees a message or a description. Null is allowed.
 
  # Safety
  The text is null or one that this library wrote, and was not freed.
  */
 void charsiug2p_free_text(char *text);
+
+/*
+ Writes the options of an answer of 256 tokens at most, each of them the best one.
+
+ # Safety
+ `out` is null or can be written.
+ */
+void charsiug2p_generation_defaults(charsiug2p_generation_options *out);
+
+/*
+ Begins a conversation with a language model.
+
+ # Safety
+ `session` is null or a handle of this library; `out` and `message` are null or can be written.
+ */
+int32_t charsiug2p_conversation(const charsiug2p_session *session,
+                                charsiug2p_conversation_handle **out,
+                                char **message);
+
+/*
+ Answers a prompt, and calls `on_piece` with each piece on the caller's thread, unless it is null. `options`,
+ `conversation`, `cancellation` and `out` may be null.
+
+ # Safety
+ Handles are null or of this library; `prompt` is null or as many parts as `count`, whose pointers are null or lead to
+ what they say, and so are those of `options`; `on_piece` is null or can be called with `user`, and does not throw;
+ `out` and `message` are null or can be written.
+ */
+int32_t charsiug2p_generate(const charsiug2p_session *session,
+                            const charsiug2p_prompt_part *prompt,
+                            size_t count,
+                            const charsiug2p_generation_options *options,
+                            const charsiug2p_conversation_handle *conversation,
+                            const charsiug2p_cancellation_handle *cancellation,
+                            charsiug2p_on_piece on_piece,
+                            void *user,
+                            charsiug2p_generation **out,
+                            char **message);
+
+/*
+ Writes a view of an answer, which holds until the answer is freed.
+
+ # Safety
+ `generation` is null or a handle of this library; `out` and `message` are null or can be written.
+ */
+int32_t charsiug2p_generation_get(const charsiug2p_generation *generation,
+                                  charsiug2p_answer *out,
+                                  char **message);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -519,6 +519,22 @@ fileprivate struct FfiConverterUInt64: FfiConverterPrimitive {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterDouble: FfiConverterPrimitive {
+    typealias FfiType = Double
+    typealias SwiftType = Double
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Double {
+        return try lift(readDouble(&buf))
+    }
+
+    public static func write(_ value: Double, into buf: inout [UInt8]) {
+        writeDouble(&buf, lower(value))
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterBool : FfiConverter {
     typealias FfiType = Int8
     typealias SwiftType = Bool
@@ -615,8 +631,8 @@ public protocol CancellationProtocol: AnyObject, Sendable {
     /**
      * Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
      *
-     * Whoever waits for an answer gets the error at once. Words that are not yet decoded are left out. A word or a
-     * tensor call that runs already is not interrupted: its answer is dropped.
+     * Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+     * a token or a tensor call that runs already is not interrupted: its answer is dropped.
      */
     func cancel()
 
@@ -696,8 +712,8 @@ public convenience init() {
     /**
      * Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
      *
-     * Whoever waits for an answer gets the error at once. Words that are not yet decoded are left out. A word or a
-     * tensor call that runs already is not interrupted: its answer is dropped.
+     * Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+     * a token or a tensor call that runs already is not interrupted: its answer is dropped.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -762,6 +778,143 @@ public func FfiConverterTypeCancellation_lift(_ handle: UInt64) throws -> Cancel
 #endif
 public func FfiConverterTypeCancellation_lower(_ value: Cancellation) -> UInt64 {
     return FfiConverterTypeCancellation.lower(value)
+}
+
+
+
+
+
+
+/**
+ * A text that goes on from call to call: prompts, and the model's answers.
+ *
+ * The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
+ * (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
+ * decoded until then, one that failed nothing.
+ */
+public protocol ConversationProtocol: AnyObject, Sendable {
+
+    /**
+     * All tokens: of prompts, and of answers with their stop tokens and stop strings.
+     */
+    func tokens()  -> [Int32]
+
+}
+/**
+ * A text that goes on from call to call: prompts, and the model's answers.
+ *
+ * The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
+ * (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
+ * decoded until then, one that failed nothing.
+ */
+open class Conversation: ConversationProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_charsiug2p_mobile_fn_clone_conversation(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_charsiug2p_mobile_fn_free_conversation(handle, $0) }
+    }
+
+
+
+
+    /**
+     * All tokens: of prompts, and of answers with their stop tokens and stop strings.
+     */
+open func tokens() -> [Int32]  {
+    return try!  FfiConverterSequenceInt32.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_conversation_tokens(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeConversation: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = Conversation
+
+    public static func lift(_ handle: UInt64) throws -> Conversation {
+        return Conversation(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: Conversation) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Conversation {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: Conversation, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConversation_lift(_ handle: UInt64) throws -> Conversation {
+    return try FfiConverterTypeConversation.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeConversation_lower(_ value: Conversation) -> UInt64 {
+    return FfiConverterTypeConversation.lower(value)
 }
 
 
@@ -1413,9 +1566,47 @@ public func FfiConverterTypePhonemeStream_lower(_ value: PhonemeStream) -> UInt6
  * A model on a thread of its own. Calls from any thread are queued and answered in their order.
  *
  * Calls that return an answer block until it is there, so an app does not make them on its UI thread.
- * [`Session::listen`] and [`Session::release_memory`] return at once.
+ * [`Session::listen`], [`Session::listen_to_text`] and [`Session::release_memory`] return at once.
  */
 public protocol SessionProtocol: AnyObject, Sendable {
+
+    /**
+     * A new conversation with a language model, without a token. It ends when nobody has it any more.
+     *
+     * Each has a cache of its own, as large as the model's context asks for, from its first call on.
+     *
+     * # Errors
+     * [`MobileError::WrongKind`], [`MobileError::Closed`].
+     */
+    func conversation() throws  -> Conversation
+
+    /**
+     * The answer of a language model to a prompt, which follows the texts of the conversation, if there is one.
+     *
+     * # Errors
+     * [`MobileError`]; [`MobileError::ContextFull`] if nothing can follow the prompt.
+     */
+    func generate(prompt: [PromptPart], options: GenerationOptions, conversation: Conversation?, cancellation: Cancellation?) throws  -> Generation
+
+    /**
+     * The same, given to a listener on the model's thread. Returns at once, so a UI thread may call it.
+     *
+     * A listener that is slow keeps the model waiting.
+     *
+     * # Errors
+     * [`MobileError`]: what can be found before the call is queued. The rest is given to the listener.
+     */
+    func listenToText(prompt: [PromptPart], options: GenerationOptions, listener: TextListener, conversation: Conversation?, cancellation: Cancellation?) throws
+
+    /**
+     * The same, piece by piece. The model waits for a consumer that is slow.
+     *
+     * A stream takes the session until the answer is complete or it is dropped.
+     *
+     * # Errors
+     * [`MobileError`]: what can be found before the model is asked. The rest is an error of the stream.
+     */
+    func streamText(prompt: [PromptPart], options: GenerationOptions, conversation: Conversation?, cancellation: Cancellation?) throws  -> TextStream
 
     /**
      * Whether it was closed.
@@ -1493,7 +1684,7 @@ public protocol SessionProtocol: AnyObject, Sendable {
  * A model on a thread of its own. Calls from any thread are queued and answered in their order.
  *
  * Calls that return an answer block until it is there, so an app does not make them on its UI thread.
- * [`Session::listen`] and [`Session::release_memory`] return at once.
+ * [`Session::listen`], [`Session::listen_to_text`] and [`Session::release_memory`] return at once.
  */
 open class Session: SessionProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1547,6 +1738,84 @@ open class Session: SessionProtocol, @unchecked Sendable {
 
 
 
+
+    /**
+     * A new conversation with a language model, without a token. It ends when nobody has it any more.
+     *
+     * Each has a cache of its own, as large as the model's context asks for, from its first call on.
+     *
+     * # Errors
+     * [`MobileError::WrongKind`], [`MobileError::Closed`].
+     */
+open func conversation()throws  -> Conversation  {
+    return try  FfiConverterTypeConversation_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_session_conversation(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The answer of a language model to a prompt, which follows the texts of the conversation, if there is one.
+     *
+     * # Errors
+     * [`MobileError`]; [`MobileError::ContextFull`] if nothing can follow the prompt.
+     */
+open func generate(prompt: [PromptPart], options: GenerationOptions, conversation: Conversation? = nil, cancellation: Cancellation? = nil)throws  -> Generation  {
+    return try  FfiConverterTypeGeneration_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_session_generate(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypePromptPart.lower(prompt),
+        FfiConverterTypeGenerationOptions_lower(options),
+        FfiConverterOptionTypeConversation.lower(conversation),
+        FfiConverterOptionTypeCancellation.lower(cancellation),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * The same, given to a listener on the model's thread. Returns at once, so a UI thread may call it.
+     *
+     * A listener that is slow keeps the model waiting.
+     *
+     * # Errors
+     * [`MobileError`]: what can be found before the call is queued. The rest is given to the listener.
+     */
+open func listenToText(prompt: [PromptPart], options: GenerationOptions, listener: TextListener, conversation: Conversation? = nil, cancellation: Cancellation? = nil)throws   {try rustCallWithError(FfiConverterTypeMobileError_lift) {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_session_listen_to_text(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypePromptPart.lower(prompt),
+        FfiConverterTypeGenerationOptions_lower(options),
+        FfiConverterTypeTextListener_lower(listener),
+        FfiConverterOptionTypeConversation.lower(conversation),
+        FfiConverterOptionTypeCancellation.lower(cancellation),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The same, piece by piece. The model waits for a consumer that is slow.
+     *
+     * A stream takes the session until the answer is complete or it is dropped.
+     *
+     * # Errors
+     * [`MobileError`]: what can be found before the model is asked. The rest is an error of the stream.
+     */
+open func streamText(prompt: [PromptPart], options: GenerationOptions, conversation: Conversation? = nil, cancellation: Cancellation? = nil)throws  -> TextStream  {
+    return try  FfiConverterTypeTextStream_lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_session_stream_text(
+            self.uniffiCloneHandle(),
+        FfiConverterSequenceTypePromptPart.lower(prompt),
+        FfiConverterTypeGenerationOptions_lower(options),
+        FfiConverterOptionTypeConversation.lower(conversation),
+        FfiConverterOptionTypeCancellation.lower(cancellation),uniffiCallStatus
+    )
+})
+}
 
     /**
      * Whether it was closed.
@@ -1738,6 +2007,412 @@ public func FfiConverterTypeSession_lower(_ value: Session) -> UInt64 {
 
 
 
+
+
+/**
+ * Gets an answer as it is decoded. It is called on the model's thread.
+ */
+public protocol TextListener: AnyObject, Sendable {
+
+    /**
+     * More of the answer.
+     */
+    func onPiece(piece: Piece)
+
+    /**
+     * The answer is complete, or `failure` has the reason why it is not. Called exactly once.
+     */
+    func onEnd(generation: Generation?, failure: Failure?)
+
+}
+/**
+ * Gets an answer as it is decoded. It is called on the model's thread.
+ */
+open class TextListenerImpl: TextListener, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_charsiug2p_mobile_fn_clone_textlistener(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_charsiug2p_mobile_fn_free_textlistener(handle, $0) }
+    }
+
+
+
+
+    /**
+     * More of the answer.
+     */
+open func onPiece(piece: Piece)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_textlistener_on_piece(
+            self.uniffiCloneHandle(),
+        FfiConverterTypePiece_lower(piece),uniffiCallStatus
+    )
+}
+}
+
+    /**
+     * The answer is complete, or `failure` has the reason why it is not. Called exactly once.
+     */
+open func onEnd(generation: Generation?, failure: Failure?)  {try! rustCall() {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_textlistener_on_end(
+            self.uniffiCloneHandle(),
+        FfiConverterOptionTypeGeneration.lower(generation),
+        FfiConverterOptionTypeFailure.lower(failure),uniffiCallStatus
+    )
+}
+}
+
+
+
+}
+
+
+
+// Put the implementation in a struct so we don't pollute the top-level namespace
+fileprivate struct UniffiCallbackInterfaceTextListener {
+
+    // Create the VTable using a series of closures.
+    // Swift automatically converts these into C callback functions.
+    //
+    // Store the vtable directly.
+    static let vtable: UniffiVTableCallbackInterfaceTextListener = UniffiVTableCallbackInterfaceTextListener(
+        uniffiFree: { (uniffiHandle: UInt64) -> () in
+            do {
+                try FfiConverterTypeTextListener.handleMap.remove(handle: uniffiHandle)
+            } catch {
+                print("Uniffi callback interface TextListener: handle missing in uniffiFree")
+            }
+        },
+        uniffiClone: { (uniffiHandle: UInt64) -> UInt64 in
+            do {
+                return try FfiConverterTypeTextListener.handleMap.clone(handle: uniffiHandle)
+            } catch {
+                fatalError("Uniffi callback interface TextListener: handle missing in uniffiClone")
+            }
+        },
+        onPiece: { (
+            uniffiHandle: UInt64,
+            piece: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeTextListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return uniffiObj.onPiece(
+                     piece: try FfiConverterTypePiece_lift(piece)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCall(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn
+            )
+        },
+        onEnd: { (
+            uniffiHandle: UInt64,
+            generation: RustBuffer,
+            failure: RustBuffer,
+            uniffiOutReturn: UnsafeMutableRawPointer,
+            uniffiCallStatus: UnsafeMutablePointer<RustCallStatus>
+        ) in
+            let makeCall = {
+                () throws -> () in
+                guard let uniffiObj = try? FfiConverterTypeTextListener.handleMap.get(handle: uniffiHandle) else {
+                    throw UniffiInternalError.unexpectedStaleHandle
+                }
+                return uniffiObj.onEnd(
+                     generation: try FfiConverterOptionTypeGeneration.lift(generation),
+                     failure: try FfiConverterOptionTypeFailure.lift(failure)
+                )
+            }
+
+
+            let writeReturn = { () }
+            uniffiTraitInterfaceCall(
+                callStatus: uniffiCallStatus,
+                makeCall: makeCall,
+                writeReturn: writeReturn
+            )
+        }
+    )
+
+    // Rust stores this pointer for future callback invocations, so it must live
+    // for the process lifetime (not just for the init function call).
+    //
+    // `nonisolated(unsafe)` is needed under Swift 6 strict concurrency.
+    // This is safe because the pointee is initialized once during static init
+    // and never mutated by either side of the FFI.  Its fields are C function pointers.
+    nonisolated(unsafe) static let vtablePtr: UnsafePointer<UniffiVTableCallbackInterfaceTextListener> = {
+        let ptr = UnsafeMutablePointer<UniffiVTableCallbackInterfaceTextListener>.allocate(capacity: 1)
+        ptr.initialize(to: vtable)
+        return UnsafePointer(ptr)
+    }()
+}
+
+private func uniffiCallbackInitTextListener() {
+    uniffi_charsiug2p_mobile_fn_init_callback_vtable_textlistener(UniffiCallbackInterfaceTextListener.vtablePtr)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTextListener: FfiConverter {
+    fileprivate static let handleMap = UniffiHandleMap<TextListener>()
+
+    typealias FfiType = UInt64
+    typealias SwiftType = TextListener
+
+    public static func lift(_ handle: UInt64) throws -> TextListener {
+        if ((handle & 1) == 0) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return TextListenerImpl(unsafeFromHandle: handle)
+        } else {
+            // Swift-generated handle, get the object from the handle map
+            return try handleMap.remove(handle: handle)
+        }
+    }
+
+    public static func lower(_ value: TextListener) -> UInt64 {
+         if let rustImpl = value as? TextListenerImpl {
+             // Rust-implemented object.  Clone the handle and return it
+            return rustImpl.uniffiCloneHandle()
+         } else {
+            // Swift object, generate a new vtable handle and return that.
+            return handleMap.insert(obj: value)
+         }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TextListener {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: TextListener, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTextListener_lift(_ handle: UInt64) throws -> TextListener {
+    return try FfiConverterTypeTextListener.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTextListener_lower(_ value: TextListener) -> UInt64 {
+    return FfiConverterTypeTextListener.lower(value)
+}
+
+
+
+
+
+
+/**
+ * An answer to take piece after piece.
+ */
+public protocol TextStreamProtocol: AnyObject, Sendable {
+
+    /**
+     * The whole answer, once [`TextStream::next`] had no more pieces.
+     */
+    func generation()  -> Generation?
+
+    /**
+     * Waits for the next piece; none once all are taken.
+     *
+     * # Errors
+     * [`MobileError`], once, if the call ended early.
+     */
+    func next() throws  -> Piece?
+
+}
+/**
+ * An answer to take piece after piece.
+ */
+open class TextStream: TextStreamProtocol, @unchecked Sendable {
+    fileprivate let handle: UInt64
+
+    /// Used to instantiate a [FFIObject] without an actual handle, for fakes in tests, mostly.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public struct NoHandle {
+        public init() {}
+    }
+
+    // TODO: We'd like this to be `private` but for Swifty reasons,
+    // we can't implement `FfiConverter` without making this `required` and we can't
+    // make it `required` without making it `public`.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    required public init(unsafeFromHandle handle: UInt64) {
+        self.handle = handle
+    }
+
+    // This constructor can be used to instantiate a fake object.
+    // - Parameter noHandle: Placeholder value so we can have a constructor separate from the default empty one that may be implemented for classes extending [FFIObject].
+    //
+    // - Warning:
+    //     Any object instantiated with this constructor cannot be passed to an actual Rust-backed object. Since there isn't a backing handle the FFI lower functions will crash.
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public init(noHandle: NoHandle) {
+        self.handle = 0
+    }
+
+#if swift(>=5.8)
+    @_documentation(visibility: private)
+#endif
+    public func uniffiCloneHandle() -> UInt64 {
+        return try! rustCall { uniffi_charsiug2p_mobile_fn_clone_textstream(self.handle, $0) }
+    }
+    // No primary constructor declared for this class.
+
+    deinit {
+        if handle == 0 {
+            // Mock objects have handle=0 don't try to free them
+            return
+        }
+
+        try! rustCall { uniffi_charsiug2p_mobile_fn_free_textstream(handle, $0) }
+    }
+
+
+
+
+    /**
+     * The whole answer, once [`TextStream::next`] had no more pieces.
+     */
+open func generation() -> Generation?  {
+    return try!  FfiConverterOptionTypeGeneration.lift(try! rustCall() {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_textstream_generation(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+    /**
+     * Waits for the next piece; none once all are taken.
+     *
+     * # Errors
+     * [`MobileError`], once, if the call ended early.
+     */
+open func next()throws  -> Piece?  {
+    return try  FfiConverterOptionTypePiece.lift(try rustCallWithError(FfiConverterTypeMobileError_lift) {
+        uniffiCallStatus in
+    uniffi_charsiug2p_mobile_fn_method_textstream_next(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+
+
+
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeTextStream: FfiConverter {
+    typealias FfiType = UInt64
+    typealias SwiftType = TextStream
+
+    public static func lift(_ handle: UInt64) throws -> TextStream {
+        return TextStream(unsafeFromHandle: handle)
+    }
+
+    public static func lower(_ value: TextStream) -> UInt64 {
+        return value.uniffiCloneHandle()
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> TextStream {
+        let handle: UInt64 = try readInt(&buf)
+        return try lift(handle)
+    }
+
+    public static func write(_ value: TextStream, into buf: inout [UInt8]) {
+        writeInt(&buf, lower(value))
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTextStream_lift(_ handle: UInt64) throws -> TextStream {
+    return try FfiConverterTypeTextStream.lift(handle)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeTextStream_lower(_ value: TextStream) -> UInt64 {
+    return FfiConverterTypeTextStream.lower(value)
+}
+
+
+
+
 /**
  * Why a call ended early, as a listener gets it.
  */
@@ -1804,6 +2479,264 @@ public func FfiConverterTypeFailure_lift(_ buf: RustBuffer) throws -> Failure {
 #endif
 public func FfiConverterTypeFailure_lower(_ value: Failure) -> RustBuffer {
     return FfiConverterTypeFailure.lower(value)
+}
+
+
+/**
+ * An answer.
+ */
+public struct Generation: Equatable, Hashable {
+    /**
+     * All pieces' text together.
+     */
+    public var text: String
+    /**
+     * All tokens, with a stop token and with those of a stop string.
+     */
+    public var tokens: [Int32]
+    /**
+     * Why it ended.
+     */
+    public var ended: GenerationEnd
+    /**
+     * The stop string to which it came.
+     */
+    public var stopString: String?
+    /**
+     * How many tokens were before the answer: the conversation's and the prompt's.
+     */
+    public var promptTokens: UInt64
+    /**
+     * How many of them the model had not read in an earlier call.
+     */
+    public var readTokens: UInt64
+    /**
+     * From the start of the call until the first token was known; 0 without a token.
+     */
+    public var firstTokenNanoseconds: UInt64
+    /**
+     * How long the call took.
+     */
+    public var nanoseconds: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * All pieces' text together.
+         */text: String,
+        /**
+         * All tokens, with a stop token and with those of a stop string.
+         */tokens: [Int32],
+        /**
+         * Why it ended.
+         */ended: GenerationEnd,
+        /**
+         * The stop string to which it came.
+         */stopString: String?,
+        /**
+         * How many tokens were before the answer: the conversation's and the prompt's.
+         */promptTokens: UInt64,
+        /**
+         * How many of them the model had not read in an earlier call.
+         */readTokens: UInt64,
+        /**
+         * From the start of the call until the first token was known; 0 without a token.
+         */firstTokenNanoseconds: UInt64,
+        /**
+         * How long the call took.
+         */nanoseconds: UInt64) {
+        self.text = text
+        self.tokens = tokens
+        self.ended = ended
+        self.stopString = stopString
+        self.promptTokens = promptTokens
+        self.readTokens = readTokens
+        self.firstTokenNanoseconds = firstTokenNanoseconds
+        self.nanoseconds = nanoseconds
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Generation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeGeneration: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Generation {
+        return
+            try Generation(
+                text: FfiConverterString.read(from: &buf),
+                tokens: FfiConverterSequenceInt32.read(from: &buf),
+                ended: FfiConverterTypeGenerationEnd.read(from: &buf),
+                stopString: FfiConverterOptionString.read(from: &buf),
+                promptTokens: FfiConverterUInt64.read(from: &buf),
+                readTokens: FfiConverterUInt64.read(from: &buf),
+                firstTokenNanoseconds: FfiConverterUInt64.read(from: &buf),
+                nanoseconds: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Generation, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.text, into: &buf)
+        FfiConverterSequenceInt32.write(value.tokens, into: &buf)
+        FfiConverterTypeGenerationEnd.write(value.ended, into: &buf)
+        FfiConverterOptionString.write(value.stopString, into: &buf)
+        FfiConverterUInt64.write(value.promptTokens, into: &buf)
+        FfiConverterUInt64.write(value.readTokens, into: &buf)
+        FfiConverterUInt64.write(value.firstTokenNanoseconds, into: &buf)
+        FfiConverterUInt64.write(value.nanoseconds, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGeneration_lift(_ buf: RustBuffer) throws -> Generation {
+    return try FfiConverterTypeGeneration.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGeneration_lower(_ value: Generation) -> RustBuffer {
+    return FfiConverterTypeGeneration.lower(value)
+}
+
+
+/**
+ * How an answer is generated.
+ */
+public struct GenerationOptions: Equatable, Hashable {
+    /**
+     * The most tokens of the answer, 1 to 1048576. It ends earlier where the context is full.
+     */
+    public var maxTokens: UInt32
+    /**
+     * Texts that end the answer and are not a part of it, for a model with a tokenizer: 16 at most.
+     */
+    public var stopStrings: [String]
+    /**
+     * 0: the best token each time. Else tokens are drawn by chance, below 1 with more of the probable ones.
+     */
+    public var temperature: Double
+    /**
+     * Draws from so many of the most probable tokens only; 0 means all.
+     */
+    public var topK: UInt32
+    /**
+     * Draws from the most probable tokens whose probabilities together reach this, 0 to 1.
+     */
+    public var topP: Double
+    /**
+     * Draws from tokens that are at least this share as probable as the most probable one, 0 to 1.
+     */
+    public var minP: Double
+    /**
+     * Makes tokens that the text has already less probable if it is above 1.
+     */
+    public var repetitionPenalty: Double
+    /**
+     * The same seed draws the same tokens from the same text, on every machine.
+     */
+    public var seed: UInt64
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * The most tokens of the answer, 1 to 1048576. It ends earlier where the context is full.
+         */maxTokens: UInt32 = UInt32(256),
+        /**
+         * Texts that end the answer and are not a part of it, for a model with a tokenizer: 16 at most.
+         */stopStrings: [String] = [],
+        /**
+         * 0: the best token each time. Else tokens are drawn by chance, below 1 with more of the probable ones.
+         */temperature: Double = Double(0.0),
+        /**
+         * Draws from so many of the most probable tokens only; 0 means all.
+         */topK: UInt32 = UInt32(0),
+        /**
+         * Draws from the most probable tokens whose probabilities together reach this, 0 to 1.
+         */topP: Double = Double(1.0),
+        /**
+         * Draws from tokens that are at least this share as probable as the most probable one, 0 to 1.
+         */minP: Double = Double(0.0),
+        /**
+         * Makes tokens that the text has already less probable if it is above 1.
+         */repetitionPenalty: Double = Double(1.0),
+        /**
+         * The same seed draws the same tokens from the same text, on every machine.
+         */seed: UInt64 = UInt64(0)) {
+        self.maxTokens = maxTokens
+        self.stopStrings = stopStrings
+        self.temperature = temperature
+        self.topK = topK
+        self.topP = topP
+        self.minP = minP
+        self.repetitionPenalty = repetitionPenalty
+        self.seed = seed
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension GenerationOptions: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeGenerationOptions: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> GenerationOptions {
+        return
+            try GenerationOptions(
+                maxTokens: FfiConverterUInt32.read(from: &buf),
+                stopStrings: FfiConverterSequenceString.read(from: &buf),
+                temperature: FfiConverterDouble.read(from: &buf),
+                topK: FfiConverterUInt32.read(from: &buf),
+                topP: FfiConverterDouble.read(from: &buf),
+                minP: FfiConverterDouble.read(from: &buf),
+                repetitionPenalty: FfiConverterDouble.read(from: &buf),
+                seed: FfiConverterUInt64.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: GenerationOptions, into buf: inout [UInt8]) {
+        FfiConverterUInt32.write(value.maxTokens, into: &buf)
+        FfiConverterSequenceString.write(value.stopStrings, into: &buf)
+        FfiConverterDouble.write(value.temperature, into: &buf)
+        FfiConverterUInt32.write(value.topK, into: &buf)
+        FfiConverterDouble.write(value.topP, into: &buf)
+        FfiConverterDouble.write(value.minP, into: &buf)
+        FfiConverterDouble.write(value.repetitionPenalty, into: &buf)
+        FfiConverterUInt64.write(value.seed, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGenerationOptions_lift(_ buf: RustBuffer) throws -> GenerationOptions {
+    return try FfiConverterTypeGenerationOptions.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGenerationOptions_lower(_ value: GenerationOptions) -> RustBuffer {
+    return FfiConverterTypeGenerationOptions.lower(value)
 }
 
 
@@ -1914,6 +2847,18 @@ public struct ModelInfo: Equatable, Hashable {
      * The most bytes of `<language>: word` that a model of words takes; else 0.
      */
     public var maxInputBytes: UInt64
+    /**
+     * How many tokens a text of a language model can have, with its prompt; else 0.
+     */
+    public var contextTokens: UInt64
+    /**
+     * How many tokens a language model knows; else 0.
+     */
+    public var vocabSize: UInt64
+    /**
+     * Whether a language model takes and gives text: the library has its tokenizer.
+     */
+    public var hasTokenizer: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -1935,13 +2880,25 @@ public struct ModelInfo: Equatable, Hashable {
          */languages: [String],
         /**
          * The most bytes of `<language>: word` that a model of words takes; else 0.
-         */maxInputBytes: UInt64) {
+         */maxInputBytes: UInt64,
+        /**
+         * How many tokens a text of a language model can have, with its prompt; else 0.
+         */contextTokens: UInt64,
+        /**
+         * How many tokens a language model knows; else 0.
+         */vocabSize: UInt64,
+        /**
+         * Whether a language model takes and gives text: the library has its tokenizer.
+         */hasTokenizer: Bool) {
         self.name = name
         self.kind = kind
         self.inputs = inputs
         self.outputs = outputs
         self.languages = languages
         self.maxInputBytes = maxInputBytes
+        self.contextTokens = contextTokens
+        self.vocabSize = vocabSize
+        self.hasTokenizer = hasTokenizer
     }
 
 
@@ -1965,7 +2922,10 @@ public struct FfiConverterTypeModelInfo: FfiConverterRustBuffer {
                 inputs: FfiConverterSequenceTypeInputInfo.read(from: &buf),
                 outputs: FfiConverterSequenceString.read(from: &buf),
                 languages: FfiConverterSequenceString.read(from: &buf),
-                maxInputBytes: FfiConverterUInt64.read(from: &buf)
+                maxInputBytes: FfiConverterUInt64.read(from: &buf),
+                contextTokens: FfiConverterUInt64.read(from: &buf),
+                vocabSize: FfiConverterUInt64.read(from: &buf),
+                hasTokenizer: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -1976,6 +2936,9 @@ public struct FfiConverterTypeModelInfo: FfiConverterRustBuffer {
         FfiConverterSequenceString.write(value.outputs, into: &buf)
         FfiConverterSequenceString.write(value.languages, into: &buf)
         FfiConverterUInt64.write(value.maxInputBytes, into: &buf)
+        FfiConverterUInt64.write(value.contextTokens, into: &buf)
+        FfiConverterUInt64.write(value.vocabSize, into: &buf)
+        FfiConverterBool.write(value.hasTokenizer, into: &buf)
     }
 }
 
@@ -2170,6 +3133,77 @@ public func FfiConverterTypePhonemes_lift(_ buf: RustBuffer) throws -> Phonemes 
 #endif
 public func FfiConverterTypePhonemes_lower(_ value: Phonemes) -> RustBuffer {
     return FfiConverterTypePhonemes.lower(value)
+}
+
+
+/**
+ * A piece of an answer.
+ */
+public struct Piece: Equatable, Hashable {
+    /**
+     * Whole characters, and nothing of a stop string. Empty for a model without a tokenizer, and where the last tokens
+     * of an answer have no text.
+     */
+    public var text: String
+    /**
+     * The tokens since the piece before.
+     */
+    public var tokens: [Int32]
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * Whole characters, and nothing of a stop string. Empty for a model without a tokenizer, and where the last tokens
+         * of an answer have no text.
+         */text: String,
+        /**
+         * The tokens since the piece before.
+         */tokens: [Int32]) {
+        self.text = text
+        self.tokens = tokens
+    }
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Piece: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePiece: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Piece {
+        return
+            try Piece(
+                text: FfiConverterString.read(from: &buf),
+                tokens: FfiConverterSequenceInt32.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Piece, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.text, into: &buf)
+        FfiConverterSequenceInt32.write(value.tokens, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePiece_lift(_ buf: RustBuffer) throws -> Piece {
+    return try FfiConverterTypePiece.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePiece_lower(_ value: Piece) -> RustBuffer {
+    return FfiConverterTypePiece.lower(value)
 }
 
 
@@ -2633,6 +3667,101 @@ public func FfiConverterTypeExtent_lower(_ value: Extent) -> RustBuffer {
 
 
 /**
+ * Why an answer ended.
+ */
+
+public enum GenerationEnd: Equatable, Hashable {
+
+    /**
+     * It has as many tokens as were asked for.
+     */
+    case length
+    /**
+     * The model gave a token that ends it.
+     */
+    case stopToken
+    /**
+     * It came to a stop string.
+     */
+    case stopString
+    /**
+     * The model's context is full.
+     */
+    case contextFull
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension GenerationEnd: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeGenerationEnd: FfiConverterRustBuffer {
+    typealias SwiftType = GenerationEnd
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> GenerationEnd {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .length
+
+        case 2: return .stopToken
+
+        case 3: return .stopString
+
+        case 4: return .contextFull
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: GenerationEnd, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .length:
+            writeInt(&buf, Int32(1))
+
+
+        case .stopToken:
+            writeInt(&buf, Int32(2))
+
+
+        case .stopString:
+            writeInt(&buf, Int32(3))
+
+
+        case .contextFull:
+            writeInt(&buf, Int32(4))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGenerationEnd_lift(_ buf: RustBuffer) throws -> GenerationEnd {
+    return try FfiConverterTypeGenerationEnd.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeGenerationEnd_lower(_ value: GenerationEnd) -> RustBuffer {
+    return FfiConverterTypeGenerationEnd.lower(value)
+}
+
+
+
+/**
  * An error of this crate. Every variant has a message for a person and a number that does not change ([`MobileError::code`]).
  */
 public
@@ -2744,6 +3873,21 @@ enum MobileError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
      * The self-test's orders are none, or its file cannot be written.
      */
     case NotTested(message: String)
+
+    /**
+     * A prompt that the model does not take.
+     */
+    case BadPrompt(message: String)
+
+    /**
+     * The text fills the model's context, so nothing can follow it.
+     */
+    case ContextFull(message: String)
+
+    /**
+     * A conversation of another session.
+     */
+    case OtherConversation(message: String)
 
     /**
      * A defect: of this library, or of a listener that it called.
@@ -2863,7 +4007,19 @@ public struct FfiConverterTypeMobileError: FfiConverterRustBuffer {
             message: try FfiConverterString.read(from: &buf)
         )
 
-        case 22: return .Panic(
+        case 22: return .BadPrompt(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 23: return .ContextFull(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 24: return .OtherConversation(
+            message: try FfiConverterString.read(from: &buf)
+        )
+
+        case 25: return .Panic(
             message: try FfiConverterString.read(from: &buf)
         )
 
@@ -2920,8 +4076,14 @@ public struct FfiConverterTypeMobileError: FfiConverterRustBuffer {
             writeInt(&buf, Int32(20))
         case .NotTested(_ /* message is ignored*/):
             writeInt(&buf, Int32(21))
-        case .Panic(_ /* message is ignored*/):
+        case .BadPrompt(_ /* message is ignored*/):
             writeInt(&buf, Int32(22))
+        case .ContextFull(_ /* message is ignored*/):
+            writeInt(&buf, Int32(23))
+        case .OtherConversation(_ /* message is ignored*/):
+            writeInt(&buf, Int32(24))
+        case .Panic(_ /* message is ignored*/):
+            writeInt(&buf, Int32(25))
 
 
         }
@@ -2958,6 +4120,10 @@ public enum ModelKind: Equatable, Hashable {
      * `phonemize`, with words.
      */
     case words
+    /**
+     * `generate`, with a prompt.
+     */
+    case text
 
 
 
@@ -2983,6 +4149,8 @@ public struct FfiConverterTypeModelKind: FfiConverterRustBuffer {
 
         case 2: return .words
 
+        case 3: return .text
+
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -2997,6 +4165,10 @@ public struct FfiConverterTypeModelKind: FfiConverterRustBuffer {
 
         case .words:
             writeInt(&buf, Int32(2))
+
+
+        case .text:
+            writeInt(&buf, Int32(3))
 
         }
     }
@@ -3018,6 +4190,133 @@ public func FfiConverterTypeModelKind_lower(_ value: ModelKind) -> RustBuffer {
 }
 
 
+
+/**
+ * A part of a prompt.
+ */
+
+public enum PromptPart: Equatable, Hashable {
+
+    /**
+     * Text, for a model with a tokenizer. Names of special tokens in it are text like any other.
+     */
+    case text(
+        /**
+         * The text.
+         */text: String
+    )
+    /**
+     * A special token by its name, such as `<|im_end|>`, for a model with a tokenizer.
+     */
+    case special(
+        /**
+         * The name in the model's `tokenizer.json`.
+         */name: String
+    )
+    /**
+     * Token ids.
+     */
+    case tokens(
+        /**
+         * The ids.
+         */tokens: [Int32]
+    )
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension PromptPart: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePromptPart: FfiConverterRustBuffer {
+    typealias SwiftType = PromptPart
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> PromptPart {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .text(text: try FfiConverterString.read(from: &buf)
+        )
+
+        case 2: return .special(name: try FfiConverterString.read(from: &buf)
+        )
+
+        case 3: return .tokens(tokens: try FfiConverterSequenceInt32.read(from: &buf)
+        )
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: PromptPart, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case let .text(text):
+            writeInt(&buf, Int32(1))
+            FfiConverterString.write(text, into: &buf)
+
+
+        case let .special(name):
+            writeInt(&buf, Int32(2))
+            FfiConverterString.write(name, into: &buf)
+
+
+        case let .tokens(tokens):
+            writeInt(&buf, Int32(3))
+            FfiConverterSequenceInt32.write(tokens, into: &buf)
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePromptPart_lift(_ buf: RustBuffer) throws -> PromptPart {
+    return try FfiConverterTypePromptPart.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePromptPart_lower(_ value: PromptPart) -> RustBuffer {
+    return FfiConverterTypePromptPart.lower(value)
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
+    typealias SwiftType = String?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterString.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterString.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
@@ -3037,6 +4336,30 @@ fileprivate struct FfiConverterOptionTypeCancellation: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeCancellation.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeConversation: FfiConverterRustBuffer {
+    typealias SwiftType = Conversation?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeConversation.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeConversation.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -3069,6 +4392,30 @@ fileprivate struct FfiConverterOptionTypeFailure: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionTypeGeneration: FfiConverterRustBuffer {
+    typealias SwiftType = Generation?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeGeneration.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeGeneration.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionTypePhonemes: FfiConverterRustBuffer {
     typealias SwiftType = Phonemes?
 
@@ -3087,6 +4434,55 @@ fileprivate struct FfiConverterOptionTypePhonemes: FfiConverterRustBuffer {
         case 1: return try FfiConverterTypePhonemes.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypePiece: FfiConverterRustBuffer {
+    typealias SwiftType = Piece?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypePiece.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypePiece.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceInt32: FfiConverterRustBuffer {
+    typealias SwiftType = [Int32]
+
+    public static func write(_ value: [Int32], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterInt32.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Int32] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Int32]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterInt32.read(from: &buf))
+        }
+        return seq
     }
 }
 
@@ -3265,6 +4661,31 @@ fileprivate struct FfiConverterSequenceTypeExtent: FfiConverterRustBuffer {
     }
 }
 
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypePromptPart: FfiConverterRustBuffer {
+    typealias SwiftType = [PromptPart]
+
+    public static func write(_ value: [PromptPart], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePromptPart.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [PromptPart] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [PromptPart]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePromptPart.read(from: &buf))
+        }
+        return seq
+    }
+}
+
 private enum InitializationResult {
     case ok
     case contractVersionMismatch
@@ -3280,7 +4701,7 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
-    if (uniffi_charsiug2p_mobile_checksum_method_cancellation_cancel() != 31749) {
+    if (uniffi_charsiug2p_mobile_checksum_method_cancellation_cancel() != 61057) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_charsiug2p_mobile_checksum_method_cancellation_is_cancelled() != 48400) {
@@ -3299,6 +4720,18 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions() != 1388) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_session_conversation() != 57976) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_session_generate() != 4612) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_session_listen_to_text() != 4334) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_session_stream_text() != 29922) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_charsiug2p_mobile_checksum_method_session_is_closed() != 18424) {
@@ -3337,6 +4770,21 @@ private let initializationResult: InitializationResult = {
     if (uniffi_charsiug2p_mobile_checksum_method_phonemestream_next() != 47943) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_charsiug2p_mobile_checksum_method_conversation_tokens() != 48827) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_textlistener_on_piece() != 23821) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_textlistener_on_end() != 2046) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_textstream_generation() != 61446) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_charsiug2p_mobile_checksum_method_textstream_next() != 16189) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_charsiug2p_mobile_checksum_constructor_cancellation_new() != 26357) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -3348,6 +4796,7 @@ private let initializationResult: InitializationResult = {
     }
 
     uniffiCallbackInitPhonemeListener()
+    uniffiCallbackInitTextListener()
     return InitializationResult.ok
 }()
 

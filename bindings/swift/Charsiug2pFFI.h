@@ -257,6 +257,20 @@ typedef void (*UniffiCallbackInterfacePhonemeListenerMethod1)(uint64_t, RustBuff
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_TEXT_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_TEXT_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceTextListenerMethod0)(uint64_t, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_TEXT_LISTENER_METHOD1
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_TEXT_LISTENER_METHOD1
+typedef void (*UniffiCallbackInterfaceTextListenerMethod1)(uint64_t, RustBuffer, RustBuffer, void* _Nonnull,
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_PHONEME_LISTENER
 #define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_PHONEME_LISTENER
 typedef struct UniffiVTableCallbackInterfacePhonemeListener {
@@ -265,6 +279,16 @@ typedef struct UniffiVTableCallbackInterfacePhonemeListener {
     UniffiCallbackInterfacePhonemeListenerMethod0 _Nonnull onWord;
     UniffiCallbackInterfacePhonemeListenerMethod1 _Nonnull onEnd;
 } UniffiVTableCallbackInterfacePhonemeListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_TEXT_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_TEXT_LISTENER
+typedef struct UniffiVTableCallbackInterfaceTextListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceTextListenerMethod0 _Nonnull onPiece;
+    UniffiCallbackInterfaceTextListenerMethod1 _Nonnull onEnd;
+} UniffiVTableCallbackInterfaceTextListener;
 
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_CLONE_CANCELLATION
@@ -347,6 +371,26 @@ uint64_t uniffi_charsiug2p_mobile_fn_clone_session(uint64_t handle, RustCallStat
 #ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_FREE_SESSION
 #define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_FREE_SESSION
 void uniffi_charsiug2p_mobile_fn_free_session(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_CONVERSATION
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_CONVERSATION
+uint64_t uniffi_charsiug2p_mobile_fn_method_session_conversation(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_GENERATE
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_GENERATE
+RustBuffer uniffi_charsiug2p_mobile_fn_method_session_generate(uint64_t ptr, RustBuffer prompt, RustBuffer options, RustBuffer conversation, RustBuffer cancellation, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_LISTEN_TO_TEXT
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_LISTEN_TO_TEXT
+void uniffi_charsiug2p_mobile_fn_method_session_listen_to_text(uint64_t ptr, RustBuffer prompt, RustBuffer options, uint64_t listener, RustBuffer conversation, RustBuffer cancellation, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_STREAM_TEXT
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_STREAM_TEXT
+uint64_t uniffi_charsiug2p_mobile_fn_method_session_stream_text(uint64_t ptr, RustBuffer prompt, RustBuffer options, RustBuffer conversation, RustBuffer cancellation, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_SESSION_IS_CLOSED
@@ -432,6 +476,66 @@ void uniffi_charsiug2p_mobile_fn_free_phonemestream(uint64_t handle, RustCallSta
 #ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_PHONEMESTREAM_NEXT
 #define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_PHONEMESTREAM_NEXT
 RustBuffer uniffi_charsiug2p_mobile_fn_method_phonemestream_next(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_CLONE_CONVERSATION
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_CLONE_CONVERSATION
+uint64_t uniffi_charsiug2p_mobile_fn_clone_conversation(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_FREE_CONVERSATION
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_FREE_CONVERSATION
+void uniffi_charsiug2p_mobile_fn_free_conversation(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_CONVERSATION_TOKENS
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_CONVERSATION_TOKENS
+RustBuffer uniffi_charsiug2p_mobile_fn_method_conversation_tokens(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_CLONE_TEXTLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_CLONE_TEXTLISTENER
+uint64_t uniffi_charsiug2p_mobile_fn_clone_textlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_FREE_TEXTLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_FREE_TEXTLISTENER
+void uniffi_charsiug2p_mobile_fn_free_textlistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_INIT_CALLBACK_VTABLE_TEXTLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_INIT_CALLBACK_VTABLE_TEXTLISTENER
+void uniffi_charsiug2p_mobile_fn_init_callback_vtable_textlistener(const UniffiVTableCallbackInterfaceTextListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_TEXTLISTENER_ON_PIECE
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_TEXTLISTENER_ON_PIECE
+void uniffi_charsiug2p_mobile_fn_method_textlistener_on_piece(uint64_t ptr, RustBuffer piece, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_TEXTLISTENER_ON_END
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_TEXTLISTENER_ON_END
+void uniffi_charsiug2p_mobile_fn_method_textlistener_on_end(uint64_t ptr, RustBuffer generation, RustBuffer failure, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_CLONE_TEXTSTREAM
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_CLONE_TEXTSTREAM
+uint64_t uniffi_charsiug2p_mobile_fn_clone_textstream(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_FREE_TEXTSTREAM
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_FREE_TEXTSTREAM
+void uniffi_charsiug2p_mobile_fn_free_textstream(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_TEXTSTREAM_GENERATION
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_TEXTSTREAM_GENERATION
+RustBuffer uniffi_charsiug2p_mobile_fn_method_textstream_generation(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_TEXTSTREAM_NEXT
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_FN_METHOD_TEXTSTREAM_NEXT
+RustBuffer uniffi_charsiug2p_mobile_fn_method_textstream_next(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_FFI_CHARSIUG2P_MOBILE_RUSTBUFFER_ALLOC
@@ -736,6 +840,30 @@ uint16_t uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions(void
 
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_CONVERSATION
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_CONVERSATION
+uint16_t uniffi_charsiug2p_mobile_checksum_method_session_conversation(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_GENERATE
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_GENERATE
+uint16_t uniffi_charsiug2p_mobile_checksum_method_session_generate(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_LISTEN_TO_TEXT
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_LISTEN_TO_TEXT
+uint16_t uniffi_charsiug2p_mobile_checksum_method_session_listen_to_text(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_STREAM_TEXT
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_STREAM_TEXT
+uint16_t uniffi_charsiug2p_mobile_checksum_method_session_stream_text(void
+
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_IS_CLOSED
 #define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_SESSION_IS_CLOSED
 uint16_t uniffi_charsiug2p_mobile_checksum_method_session_is_closed(void
@@ -805,6 +933,36 @@ uint16_t uniffi_charsiug2p_mobile_checksum_method_phonemelistener_on_end(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_PHONEMESTREAM_NEXT
 #define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_PHONEMESTREAM_NEXT
 uint16_t uniffi_charsiug2p_mobile_checksum_method_phonemestream_next(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_CONVERSATION_TOKENS
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_CONVERSATION_TOKENS
+uint16_t uniffi_charsiug2p_mobile_checksum_method_conversation_tokens(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_TEXTLISTENER_ON_PIECE
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_TEXTLISTENER_ON_PIECE
+uint16_t uniffi_charsiug2p_mobile_checksum_method_textlistener_on_piece(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_TEXTLISTENER_ON_END
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_TEXTLISTENER_ON_END
+uint16_t uniffi_charsiug2p_mobile_checksum_method_textlistener_on_end(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_TEXTSTREAM_GENERATION
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_TEXTSTREAM_GENERATION
+uint16_t uniffi_charsiug2p_mobile_checksum_method_textstream_generation(void
+
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_TEXTSTREAM_NEXT
+#define UNIFFI_FFIDEF_UNIFFI_CHARSIUG2P_MOBILE_CHECKSUM_METHOD_TEXTSTREAM_NEXT
+uint16_t uniffi_charsiug2p_mobile_checksum_method_textstream_next(void
 
 );
 #endif

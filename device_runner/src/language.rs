@@ -4,9 +4,9 @@ mod generator;
 mod item;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
-use charsiug2p_g2p_tvm::{DeviceConfig, Function, TvmError, TvmModule, DEFAULT_ENTRY};
+use charsiug2p_g2p_tvm::TvmError;
+use charsiug2p_language::{BadStep, CacheDtype, Decoder, Sizes, PREFILL, STEP};
 use charsiug2p_workload::{
     nanoseconds, Failure, FailureKind, Measured, Order, Output, Planned, ProbeOptions, Probed,
     Sampler, SamplingOptions, Workload,
@@ -14,26 +14,8 @@ use charsiug2p_workload::{
 use serde::Deserialize;
 
 use crate::tensors::SentTensors;
-use generator::{BadStep, Generator, Times};
+use generator::{Generator, Times};
 use item::Item;
-
-/// The function that takes a block of a prompt.
-const PREFILL: &str = "prefill";
-/// The function that decodes one token.
-const STEP: &str = "step";
-/// 4 GiB of float32, 2 GiB of float16.
-const MOST_CACHE_ELEMENTS: usize = 1 << 30;
-
-/// The element type of a cache. Only compiled functions use the elements.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CacheDtype {
-    /// Four bytes each.
-    #[default]
-    Float32,
-    /// Two bytes each.
-    Float16,
-}
 
 /// A language workload as an order has it.
 #[derive(Debug, Deserialize)]
@@ -67,27 +49,26 @@ impl LanguageOrder {
         if names != [PREFILL, STEP] || self.functions.values().any(String::is_empty) {
             return Err(format!("it needs the functions {PREFILL:?} and {STEP:?} with prefixes"));
         }
-        for (name, size, limit) in [
-            ("vocab_size", self.vocab_size, 1 << 24),
-            ("capacity", self.capacity, 1 << 20),
-            ("block", self.block, self.capacity),
-            ("new_tokens", self.new_tokens, self.capacity),
-        ] {
-            if size == 0 || size > limit {
-                return Err(format!("{name} is {size}, it must be from 1 to {limit}"));
-            }
+        self.sizes().check()?;
+        if self.new_tokens == 0 || self.new_tokens > self.capacity {
+            let (size, limit) = (self.new_tokens, self.capacity);
+            return Err(format!("new_tokens is {size}, it must be from 1 to {limit}"));
         }
         if let Some(token) = self.stop_tokens.iter().find(|&&token| !self.knows(token)) {
             let most = self.vocab_size;
             return Err(format!("the stop token {token} is outside the vocabulary of {most}"));
         }
-        let elements =
-            self.cache_shape.iter().fold(1, |count: usize, &extent| count.saturating_mul(extent));
-        if self.cache_shape.len() != 3 || elements == 0 || elements > MOST_CACHE_ELEMENTS {
-            let shape = &self.cache_shape;
-            return Err(format!("a cache of {shape:?} is none, or larger than memory is taken"));
-        }
         Ok(())
+    }
+
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            vocab_size: self.vocab_size,
+            capacity: self.capacity,
+            block: self.block,
+            cache_shape: self.cache_shape.clone(),
+            cache_dtype: self.cache_dtype,
+        }
     }
 
     /// Whether a token is in the vocabulary.
@@ -121,17 +102,10 @@ impl Order for LanguageOrder {
                 .and_then(|one| one.strip_suffix("step_"))
                 .map(Into::into),
             load: Box::new(move |on_load| {
-                let mut load = |name: &'static str| -> Result<Function, TvmError> {
-                    let started = Instant::now();
-                    let prefix = self.functions.get(name).map_or("", String::as_str);
-                    let module = TvmModule::from_system_lib(prefix)?;
-                    let function = module.load_entry(DeviceConfig::cpu(), DEFAULT_ENTRY)?;
-                    on_load(name, started.elapsed());
-                    Ok(function)
-                };
                 let failed = |error: TvmError| Failure::model(error.to_string());
-                let (prefill, step) = (load(PREFILL).map_err(failed)?, load(STEP).map_err(failed)?);
-                let generator = Generator::new(prefill, step, &self, sampler).map_err(failed)?;
+                let decoder =
+                    Decoder::load(&self.functions, self.sizes(), on_load).map_err(failed)?;
+                let generator = Generator::new(decoder, &self, sampler).map_err(failed)?;
                 Ok(Box::new(Language { generator, prompts }))
             }),
         })
@@ -156,7 +130,10 @@ impl Language {
         let prompt = &self.prompts[call];
         self.generator.generate(&prompt.item, probe).map_err(|error| {
             let kind = match error {
-                BadStep::Tvm(_) => FailureKind::Model,
+                BadStep::Tvm(_)
+                | BadStep::Empty
+                | BadStep::Full { .. }
+                | BadStep::OtherModel { .. } => FailureKind::Model,
                 BadStep::NotFinite { .. }
                 | BadStep::NoToken { .. }
                 | BadStep::NotBest { .. }

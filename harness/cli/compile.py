@@ -108,7 +108,8 @@ def compile(
         request = CompileRequest(found, target, mcpu, precision, tune=tune, keep_wide=tuple(keep_wide or ()))
         archive = compile_models(request, cache=cache, progress=stage.describe)
     names = (archive.metadata.archive, FILE_NAME, PROVENANCE)
-    show_compiled([deliver(archive.folder / name, output_dir) for name in names], target, as_json=as_json)
+    paths = [*(archive.folder / name for name in names), *archive.tokenizers.values()]
+    show_compiled([deliver(path, output_dir) for path in paths], target, as_json=as_json)
 
 
 def compilables(options: ModelOptions, *, kv_cache: bool, cache: Cache, progress: Progress) -> list[Compilable]:

@@ -126,7 +126,8 @@ def compile(
             archive = compile_models(request, cache=cache, progress=stage.describe)
             folder = output_dir / job.order.target / folders[job.model]
             names = (archive.metadata.archive, FILE_NAME, PROVENANCE)
-            files = [deliver(archive.folder / name, folder) for name in names]
+            paths = [*(archive.folder / name for name in names), *archive.tokenizers.values()]
+            files = [deliver(path, folder) for path in paths]
             rows.append(
                 CompiledRow(
                     model=job.model,

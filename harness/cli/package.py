@@ -16,6 +16,7 @@ from harness.cli.compile import (
     KvCacheOption,
     PrecisionOption,
     compilables,
+    deliver,
     show_compiled,
 )
 from harness.cli.documents.base import harness_version
@@ -27,10 +28,7 @@ from harness.cli.output import note, renamed
 from harness.compiler import Archive, CompileRequest
 from harness.compiler.metadata import FILE_NAME
 from harness.core.cache import Cache
-from harness.core.errors import UsageError
 from harness.models.options import ModelOptions
-from harness.models.ways import WAYS
-from harness.models.workload import Compilable
 from harness.native.apps.package import write_package
 from harness.native.apps.swift import write_swift_package
 from harness.native.ios.tools import Slice
@@ -43,17 +41,6 @@ package_app = typer.Typer(
     epilog="Example:\n\n  harness package ios --output-dir build/ios",
 )
 app.add_typer(package_app, name="package")
-
-
-def _for_apps(models: list[Compilable]) -> list[Compilable]:
-    """Return the models if an app's library can run all of them. Raises UsageError."""
-    for model in models:
-        if not WAYS[model.kind].in_apps:
-            raise UsageError(
-                f"{model.name} is a language model, which the library for apps does not run yet",
-                cure="measure it with pytest --device; docs/generation.md lists what is missing",
-            )
-    return models
 
 
 @package_app.callback()
@@ -94,7 +81,7 @@ def ios(
     )
     cache = Cache(notice=note)
     with TerminalProgress(sys.stderr).stage("looking at the models") as stage:
-        found = _for_apps(compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe))
+        found = compilables(options, kv_cache=kv_cache, cache=cache, progress=stage.describe)
     archives: dict[Slice, Archive] = {}
     with compiling(options, kv_cache=kv_cache, cache=cache) as compiled:
         for which, target in SLICE_TARGETS.items():
@@ -103,7 +90,8 @@ def ios(
                 archives[which] = compiled(request, stage.describe)
     with TerminalProgress(sys.stderr).stage("packaging") as stage:
         framework = make_xcframework(archives, output_dir, cache=cache, progress=stage.describe)
-    show_compiled([framework, output_dir / FILE_NAME], "ios", as_json=as_json)
+    tokenizers = [deliver(path, output_dir) for path in archives["device"].tokenizers.values()]
+    show_compiled([framework, output_dir / FILE_NAME, *tokenizers], "ios", as_json=as_json)
 
 
 LANGUAGES = {
@@ -142,7 +130,7 @@ def _add(language: str, text: str) -> None:
         )
         cache, version = Cache(notice=note), harness_version()
         with TerminalProgress(sys.stderr).stage(f"packaging {', '.join(options.named)} for {language}") as stage:
-            found = _for_apps(compilables(options, kv_cache=True, cache=cache, progress=stage.describe))
+            found = compilables(options, kv_cache=True, cache=cache, progress=stage.describe)
 
             shared: dict[str, Any] = {"harness_version": version, "cache": cache, "progress": stage.describe}
             targets: dict[Slice, str] = dict(SLICE_TARGETS) if language == "swift" else {}

@@ -51,6 +51,8 @@ def merged(archives: Sequence[Archive], target: CompileTarget, *, cache: Cache, 
         for one in archives:
             if (one.folder / STORED).exists():
                 shutil.copyfile(one.folder / STORED, folder / STORED)
+            for tokenizer in one.tokenizers.values():
+                shutil.copyfile(tokenizer, folder / tokenizer.name)
 
     described = {"metadata": metadata.model_dump(mode="json"), "provenance": provenance.model_dump(mode="json")}
     key = content_key({"archives": [hash_file(one.path) for one in archives], **described})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -162,6 +163,8 @@ def _compiled(
             system_lib_target=target.tvm,
             tuned_trials=tuned["tuned_trials"],
         )
+        for name, source in model.files.items():
+            shutil.copyfile(source, folder / name)
         (folder / FILE_NAME).write_text(metadata.as_json(), encoding="utf-8")
 
     folder = cache.fetch("archives", content_key(key | {"records": tuned["records"]}), build)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness.core.errors import HarnessError
 from harness.models.tensor.described import InputFacts, OutputFacts
-from harness.models.workload import Compilable
+from harness.models.workload import TOKENIZER_SUFFIX, Compilable
 from harness.protocol.schema import GenerationWorkload, Kind, LanguageWorkload, Precision, TensorWorkload
 
 AnyWorkload = GenerationWorkload | TensorWorkload | LanguageWorkload
@@ -67,6 +67,10 @@ class LanguageMetadata(BaseModel):
     """Tokens that end a generation, from the model's own configuration."""
     cache_shape: list[int]
     cache_dtype: Literal["float32", "float16"]
+    tokenizer_sha256: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """SHA-256 of the ``tokenizer.json`` beside the archive; None if the model takes token ids only."""
+    context: int | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The positions that the model knows, if the cache has more."""
     weights_sha256: str
     """SHA-256 of the weights' files, or of the configuration and the seed they are drawn from."""
     weights_bytes: int
@@ -210,6 +214,14 @@ class Archive:
     @property
     def sha256(self) -> str:
         return self.metadata.archive_sha256
+
+    @property
+    def tokenizers(self) -> dict[str, Path]:
+        """Return the files of the models' tokenizers, by the models' names."""
+        models = (model for model in self.metadata.models if isinstance(model, LanguageMetadata))
+        return {
+            model.name: self.folder / f"{model.name}{TOKENIZER_SUFFIX}" for model in models if model.tokenizer_sha256
+        }
 
 
 def read_metadata(folder: Path) -> ArchiveMetadata:

@@ -19,6 +19,9 @@ from harness.validate import ItemParity
 from harness.validate.comparison import ComparisonRule
 
 Answer = TypeVar("Answer")
+TOKENIZER_SUFFIX = ".tokenizer.json"
+"""The end of the name of a tokenizer's file next to an archive. The rest is the model's name. ``rust/mobile/build.rs``
+puts these files into an app's library."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Compilable:
     """What the archive's bytes depend on besides the compiler, for the cache's key."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The model's fields of the metadata (docs/metadata.md)."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Files that accompany the archive, by their names there. What they contain is a part of ``metadata`` or
+    ``identity``."""
     keep_wide: Sequence[str] = ()
     """Patterns of its layers that are stored one precision wider."""
     precisions: Sequence[Precision] = ("fp32", "fp16", "int8")
@@ -99,8 +105,6 @@ class Workload(ABC, Generic[Answer]):
     """Whether a list of runs shows the model's label, as where checkpoints have one name. Otherwise names differ."""
     named_alone: ClassVar[bool] = False
     """Whether an item's id is shown and given without the model's name, as a word's is. Otherwise it is MODEL/ITEM."""
-    in_apps: ClassVar[bool] = True
-    """Whether the library for apps runs it."""
     explained_by: ClassVar[str]
     """``module:class`` of what ``harness explain`` makes of an item: a :class:`harness.explain.subject.Subject`."""
 

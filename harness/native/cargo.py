@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,16 +63,19 @@ def cargo_build(
     package: str = PACKAGE,
     crate_type: str | None = None,
     workspace: Path | None = None,
+    features: Sequence[str] = (),
 ) -> CargoBuild:
     """Return the build of a runner, with ``apple`` for iOS; raises ToolchainMissing.
 
-    ``package`` is another package to build, ``crate_type`` what to make of its library, and ``workspace`` the folder of
-    another workspace that has it.
+    ``package`` is another package to build, ``crate_type`` what to make of its library, ``workspace`` the folder of
+    another workspace that has it, and ``features`` those of the package.
     """
     target_dir = cache.root / "cargo" / toolchain.name
     options = ["--release", "--locked", "--package", package, "--target-dir", str(target_dir)]
     if workspace is not None:
         options += ["--manifest-path", str(workspace / "Cargo.toml")]
+    if features:
+        options += ["--features", ",".join(features)]
     build = "build"
     if crate_type is not None:
         options += ["--lib", "--crate-type", crate_type]

@@ -173,7 +173,7 @@ def test_every_crate_of_the_workspace_is_listed() -> None:
         (ROOT / "Cargo.toml").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
-    assert len(members) == len(rust.crates()) == 10
+    assert len(members) == len(rust.crates()) == 11
     assert all(f"| `{folder}` |" in page for folder in members)
 
 

@@ -1,15 +1,23 @@
-// Good and bad calls of the real library with two models, g2p and scaled_model.py's. A failed check ends the program.
+// Good and bad calls of the real library with three models: g2p, scaled_model.py's and a small language model. A failed check ends the program.
 import charsiug2p.Cancellation
+import charsiug2p.Conversation
 import charsiug2p.DataType
 import charsiug2p.Extent
 import charsiug2p.Failure
+import charsiug2p.Generation
+import charsiug2p.GenerationEnd
+import charsiug2p.GenerationOptions
+import charsiug2p.ModelKind
 import charsiug2p.ModelLibrary
 import charsiug2p.MobileException
 import charsiug2p.NamedTensor
 import charsiug2p.PhonemeListener
 import charsiug2p.Phonemes
+import charsiug2p.Piece
+import charsiug2p.PromptPart
 import charsiug2p.Session
 import charsiug2p.SessionOptions
+import charsiug2p.TextListener
 import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
@@ -126,7 +134,69 @@ fun full(library: ModelLibrary) {
     }
 }
 
+class TextHeard : TextListener {
+    val tokens = LinkedBlockingQueue<Int>()
+    val ended = CountDownLatch(1)
+    var generation: Generation? = null
+    var failure: Failure? = null
+
+    override fun onPiece(piece: Piece) = piece.tokens.forEach(tokens::put)
+
+    override fun onEnd(generation: Generation?, failure: Failure?) {
+        this.generation = generation
+        this.failure = failure
+        ended.countDown()
+    }
+}
+
+// In one go, piece by piece, by a listener, and in a conversation.
+fun generate(library: ModelLibrary, prompt: List<Int>) {
+    val session = library.load("tiny_llama", SessionOptions())
+    check(session.model().kind == ModelKind.TEXT && session.model().contextTokens == 192UL)
+    val part = { tokens: List<Int> -> listOf(PromptPart.Tokens(tokens)) }
+    val options = GenerationOptions(maxTokens = 32U)
+    val answer = session.generate(part(prompt), options)
+    println(answer.tokens.joinToString(" "))
+    check(answer.ended == GenerationEnd.LENGTH && answer.text == "" && answer.promptTokens == prompt.size.toULong())
+    session.streamText(part(prompt), options).use { stream ->
+        check(generateSequence { stream.next() }.flatMap { it.tokens }.toList() == answer.tokens)
+        check(stream.generation()!!.tokens == answer.tokens)
+    }
+    val heard = TextHeard()
+    session.listenToText(part(prompt), options, heard)
+    check(heard.ended.await(30, TimeUnit.SECONDS) && heard.failure == null)
+    check(heard.tokens.toList() == answer.tokens && heard.generation!!.tokens == answer.tokens)
+
+    val talk: Conversation = session.conversation()
+    val first = session.generate(part(prompt), GenerationOptions(maxTokens = 3U), talk).tokens
+    val second = session.generate(part(listOf(7)), GenerationOptions(maxTokens = 5U), talk)
+    check(second.readTokens == 2UL && talk.tokens() == prompt + first + 7 + second.tokens)
+    check(session.generate(part(prompt + first + 7), GenerationOptions(maxTokens = 5U)).tokens == second.tokens)
+
+    refused<MobileException.BadPrompt>("the prompt is empty") { session.generate(emptyList(), options) }
+    refused<MobileException.BadPrompt>("no tokenizer") { session.generate(listOf(PromptPart.Text("Char")), options) }
+    refused<MobileException.BadOption>("min_p is 3") { session.generate(part(prompt), options.copy(minP = 3.0)) }
+    refused<MobileException.ContextFull>("the context of 192") { session.generate(part(List(192) { 1 }), options) }
+    library.load("tiny_llama", SessionOptions()).use { other ->
+        refused<MobileException.OtherConversation>("another session") { other.generate(part(prompt), options, talk) }
+    }
+    val cancellation = Cancellation()
+    session.streamText(part(prompt), GenerationOptions(), cancellation = cancellation).use { stream ->
+        stream.next()
+        cancellation.cancel()
+        refused<MobileException.Cancelled>("cancelled") { while (stream.next() != null) Unit }
+    }
+    talk.close()
+    session.shutDown()
+    refused<MobileException.Closed>("closed") { session.generate(part(prompt), options) }
+    session.close()
+}
+
 fun main(arguments: Array<String>) {
+    if (arguments.firstOrNull() == "generate") {
+        ModelLibrary.open().use { generate(it, arguments.drop(1).map(String::toInt)) }
+        return
+    }
     if (arguments.size == 2) {
         val (orders, out) = arguments
         ModelLibrary.open().use { library ->
@@ -148,10 +218,10 @@ fun main(arguments: Array<String>) {
         "models": [{"name": "m", "prefix": "m_", "inputs": [], "outputs": []}]}"""
     refused<MobileException.OtherBuild>("of another build") { ModelLibrary.openWithMetadata(other) }
     val library = ModelLibrary.open()
-    check(library.models().map { it.name } == listOf("g2p", "scaled"))
-    check(library.models()[1].inputs[0].shape == listOf(Extent.Named("rows"), Extent.Fixed(3UL)))
+    check(library.models().map { it.name } == listOf("g2p", "tiny_llama", "scaled"))
+    check(library.models()[2].inputs[0].shape == listOf(Extent.Named("rows"), Extent.Fixed(3UL)))
     check(library.versions().archiveSha256.length == 64)
-    refused<MobileException.UnknownModel>("g2p, scaled") { library.load("sclaed", SessionOptions()) }
+    refused<MobileException.UnknownModel>("g2p, tiny_llama, scaled") { library.load("sclaed", SessionOptions()) }
     refused<MobileException.BadOption>("queue_capacity is 0") { library.load("g2p", SessionOptions(0U)) }
 
     val g2p = library.load("g2p", SessionOptions())

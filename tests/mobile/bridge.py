@@ -186,9 +186,20 @@ def models(bridge: Bridge, library: int) -> list[dict[str, Any]]:
             model["inputs"].append([name, element, shape])
         model["outputs"], model["languages"] = answer.texts(), len(answer.texts())
         model["max_input_bytes"] = answer.take("q")
+        model["text"] = [answer.take("q"), answer.take("q"), bool(answer.take("B"))]
         found.append(model)
     answer.end()
     return found
+
+
+def prompt(tokens: Sequence[int]) -> bytes:
+    """Encode a prompt of one part, of token ids; its text and its special token are none."""
+    return i32(1) + b"\0\0\1" + i32(len(tokens)) + struct.pack(f"={len(tokens)}i", *tokens)
+
+
+def options(most: int, stop_strings: Sequence[str] = ()) -> bytes:
+    """Encode the options of greedy decoding."""
+    return struct.pack("=I", most) + texts(stop_strings) + struct.pack("=dIdddq", 0, 0, 1, 0, 1, 0)
 
 
 def phonemes(answer: Reader) -> tuple[int, str, str]:
@@ -235,6 +246,24 @@ def main(library_path: str, functions: str, orders: str, out: str) -> dict[str, 
     answer.end()
     bridge.call("Session_warm_up", ours("Session", scaled))
 
+    llama, given = load("tiny_llama"), list(range(3, 90, 7))
+    talk = bridge.sync("Session_conversation", ours("Session", llama)).opaque()
+
+    def asked(given: Sequence[int], most: int, *, talking: int | None = None, stops: Sequence[str] = ()) -> bytes:
+        whom = ours("Session", llama) if talking is None else ours("Conversation", talking)
+        return whom + prompt(given) + options(most, stops) + ours("Cancellation", cancellation)
+
+    answer = bridge.call("Conversation_generate", asked(given, 9, talking=talk))
+    found["generated"] = {"text": answer.text(), "tokens": answer.numbers(), "ended": answer.take("i")}
+    found["generated"] |= {"stop": answer.take("B"), "counts": [answer.take("q") for _ in range(4)][:2]}
+    answer.end()
+    found["talk"] = bridge.sync("Conversation_tokens", ours("Conversation", talk)).numbers()
+    sink = bridge.port()
+    bridge.call("Session_stream_text", asked(given, 9) + text(str(sink)))
+    pieces = [succeeded(bridge.next(sink)) for _ in range(9)]
+    found["pieces"] = [[piece.text(), piece.numbers()] for piece in pieces]
+    found["pieces end"] = bridge.next(sink)[0] == CLOSED
+
     def failed(name: str, arguments: bytes) -> list[Any]:
         try:
             bridge.call(name, arguments)
@@ -252,6 +281,8 @@ def main(library_path: str, functions: str, orders: str, out: str) -> dict[str, 
             "Session_run_inference",
             ours("Session", scaled) + i32(1) + tensor("x", [-1, 3], []) + ours("Cancellation", cancellation),
         ),
+        "stop": failed("Session_generate", asked(given, 9, stops=["END"])),
+        "full": failed("Session_generate", asked([1] * 192, 9)),
     }
     bridge.sync("Cancellation_cancel", ours("Cancellation", cancellation))
     never = ours("Cancellation", cancellation)

@@ -1,8 +1,10 @@
-/* Good and bad calls of the real library with two models, g2p and scaled_model.py's. Each failed check ends it.
+/* Good and bad calls of the real library with three models: g2p, scaled_model.py's and a small language model. Each
+ * failed check ends it.
  *
- * checks           everything but the three below
+ * checks           everything but the four below
  * checks memory    a load with no memory left
  * checks corrupt   a load of a library whose model was damaged
+ * checks generate TOKEN...     the tokens that follow these, 32 of them, in three ways
  * checks selftest ORDERS OUT   the orders of a file, run beside an open session */
 #include <inttypes.h>
 #include <malloc.h>
@@ -148,6 +150,101 @@ static void words(charsiug2p_session *session) {
   charsiug2p_free_cancellation(cancellation);
 }
 
+struct heard {
+  int32_t tokens[256];
+  size_t count;
+  size_t most;
+};
+
+static int32_t hear(void *user, const char *text, const int32_t *tokens, size_t count) {
+  struct heard *heard = user;
+  CHECK(text[0] == '\0' && count == 1 && heard->count < 256); /* the model has no tokenizer */
+  heard->tokens[heard->count++] = tokens[0];
+  return heard->count == heard->most;
+}
+
+static charsiug2p_answer view(charsiug2p_generation *generation) {
+  charsiug2p_answer answer;
+  ENDED(charsiug2p_generation_get(generation, &answer, &message), OK, "");
+  CHECK(strcmp(answer.text, "") == 0 && answer.stop_string == NULL && answer.nanoseconds > 0);
+  return answer;
+}
+
+/* In one go, piece by piece, and in a conversation whose second call has one token of the prompt. */
+static void generate(const int32_t *prompt, size_t count) {
+  charsiug2p_library *library = NULL;
+  ENDED(charsiug2p_open(NULL, &library, &message), OK, "");
+  charsiug2p_session *session = loaded(library, "tiny_llama");
+  charsiug2p_generation_options options;
+  charsiug2p_generation_defaults(&options);
+  CHECK(options.max_tokens == 256 && options.temperature == 0 && options.stop_count == 0);
+  options.max_tokens = 32;
+  charsiug2p_prompt_part whole = {NULL, 0, prompt, count}, most = {NULL, 0, prompt, count - 1};
+  charsiug2p_prompt_part last = {NULL, 0, prompt + count - 1, 1};
+  charsiug2p_generation *answer = NULL, *second = NULL;
+  ENDED(charsiug2p_generate(session, &whole, 1, &options, NULL, NULL, NULL, NULL, &answer, &message), OK, "");
+  charsiug2p_answer found = view(answer);
+  CHECK(found.count == 32 && found.ended == CHARSIUG2P_END_LENGTH && found.prompt_tokens == count);
+  for (size_t i = 0; i < found.count; i++) printf("%" PRId32 "%c", found.tokens[i], i + 1 < found.count ? ' ' : '\n');
+
+  struct heard heard = {{0}, 0, 0};
+  ENDED(charsiug2p_generate(session, &whole, 1, &options, NULL, NULL, hear, &heard, NULL, &message), OK, "");
+  CHECK(heard.count == 32 && memcmp(heard.tokens, found.tokens, sizeof(int32_t) * 32) == 0);
+  heard = (struct heard){{0}, 0, 3};
+  ENDED(charsiug2p_generate(session, &whole, 1, &options, NULL, NULL, hear, &heard, NULL, &message), CANCELLED, "");
+  CHECK(heard.count == 3);
+
+  charsiug2p_conversation_handle *talk = NULL;
+  ENDED(charsiug2p_conversation(session, &talk, &message), OK, "");
+  options.max_tokens = 1;
+  ENDED(charsiug2p_generate(session, &most, 1, &options, talk, NULL, NULL, NULL, &second, &message), OK, "");
+  const int32_t first = view(second).tokens[0];
+  charsiug2p_free_generation(second);
+  options.max_tokens = 8;
+  ENDED(charsiug2p_generate(session, &last, 1, &options, talk, NULL, NULL, NULL, &second, &message), OK, "");
+  CHECK(view(second).read_tokens == 2 && view(second).prompt_tokens == count + 1);
+  charsiug2p_prompt_part parts[3] = {most, {NULL, 0, &first, 1}, last};
+  charsiug2p_generation *third = NULL;
+  ENDED(charsiug2p_generate(session, parts, 3, &options, NULL, NULL, NULL, NULL, &third, &message), OK, "");
+  CHECK(memcmp(view(second).tokens, view(third).tokens, sizeof(int32_t) * 8) == 0);
+  charsiug2p_free_generation(second);
+  charsiug2p_free_generation(third);
+
+  const char *stop = "END", *bytes = "\xff";
+  const int32_t outside = 256;
+  charsiug2p_generation *none = NULL;
+#define NOT_ANSWERED(part, wanted, text) \
+  ENDED(charsiug2p_generate(session, &(part), 1, &options, NULL, NULL, NULL, NULL, &none, &message), wanted, text)
+  NOT_ANSWERED(((charsiug2p_prompt_part){NULL, 0, NULL, 0}), BAD_PROMPT, "the prompt is empty");
+  NOT_ANSWERED(((charsiug2p_prompt_part){NULL, 0, &outside, 1}), BAD_PROMPT, "outside the vocabulary of 256");
+  NOT_ANSWERED(((charsiug2p_prompt_part){"Char", 0, NULL, 0}), BAD_PROMPT, "has no tokenizer");
+  NOT_ANSWERED(((charsiug2p_prompt_part){"<s>", 1, NULL, 0}), BAD_PROMPT, "has no tokenizer");
+  NOT_ANSWERED(((charsiug2p_prompt_part){bytes, 0, NULL, 0}), BAD_ARGUMENT, "not UTF-8");
+  NOT_ANSWERED(((charsiug2p_prompt_part){NULL, 0, NULL, 3}), BAD_ARGUMENT, "null");
+  options.stop_strings = &stop, options.stop_count = 1;
+  NOT_ANSWERED(whole, BAD_OPTION, "stop_strings is 1 texts");
+  options.stop_count = 0, options.top_p = 2;
+  NOT_ANSWERED(whole, BAD_OPTION, "top_p is 2");
+  int32_t long_prompt[192] = {0};
+  NOT_ANSWERED(((charsiug2p_prompt_part){NULL, 0, long_prompt, 192}), BAD_OPTION, "");
+  options.top_p = 1;
+  NOT_ANSWERED(((charsiug2p_prompt_part){NULL, 0, long_prompt, 192}), CONTEXT_FULL, "the context of 192");
+  charsiug2p_session *other = loaded(library, "tiny_llama"), *scaled = loaded(library, "scaled");
+  ENDED(charsiug2p_generate(other, &whole, 1, NULL, talk, NULL, NULL, NULL, &none, &message), OTHER_CONVERSATION, "another");
+  ENDED(charsiug2p_generate(scaled, &whole, 1, NULL, NULL, NULL, NULL, NULL, &none, &message), WRONG_KIND, "tensors");
+  CHECK(none == NULL);
+  charsiug2p_cancellation_handle *cancellation = charsiug2p_cancellation();
+  charsiug2p_cancel(cancellation);
+  ENDED(charsiug2p_generate(session, &whole, 1, NULL, NULL, cancellation, NULL, NULL, &none, &message), CANCELLED, "");
+  charsiug2p_free_cancellation(cancellation);
+  charsiug2p_free_conversation(talk);
+  charsiug2p_free_generation(answer);
+  charsiug2p_free_session(session);
+  charsiug2p_free_session(other);
+  charsiug2p_free_session(scaled);
+  charsiug2p_free_library(library);
+}
+
 static void all(void) {
   charsiug2p_library *library = NULL;
   ENDED(charsiug2p_open("{", &library, &message), BAD_METADATA, "metadata");
@@ -162,7 +259,7 @@ static void all(void) {
   ENDED(charsiug2p_open(other, &another, &message), OTHER_BUILD, "of another build");
   free(other);
   charsiug2p_session *none = NULL;
-  ENDED(charsiug2p_load(library, "sclaed", 16, &none, &message), UNKNOWN_MODEL, "g2p, scaled");
+  ENDED(charsiug2p_load(library, "sclaed", 16, &none, &message), UNKNOWN_MODEL, "g2p, tiny_llama, scaled");
   ENDED(charsiug2p_load(library, "scaled", 0, &none, &message), BAD_OPTION, "queue_capacity is 0");
   ENDED(charsiug2p_load(NULL, "scaled", 1, &none, &message), BAD_ARGUMENT, "library is null");
   CHECK(none == NULL);
@@ -269,6 +366,10 @@ int main(int count, char **arguments) {
     without_memory();
   } else if (strcmp(which, "corrupt") == 0) {
     corrupt();
+  } else if (strcmp(which, "generate") == 0 && count > 3 && count < 100) {
+    int32_t prompt[100];
+    for (int i = 2; i < count; i++) prompt[i - 2] = (int32_t)strtol(arguments[i], NULL, 10);
+    generate(prompt, (size_t)(count - 2));
   } else if (strcmp(which, "selftest") == 0 && count == 4) {
     self_test(arguments[2], arguments[3]);
   } else {

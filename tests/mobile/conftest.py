@@ -1,4 +1,4 @@
-"""The library of two unrelated models and a run that measured them, which the tests of all languages share."""
+"""The library of three unrelated models and a run that measured them, which the tests of all languages share."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from harness.devices import HostDevice
 from harness.models.g2p.checkpoints import resolve_checkpoint
 from harness.models.g2p.reference import ReferenceOptions, reference_outputs
 from harness.models.g2p.word_list import Word
+from harness.models.language.workload import open_language_models
+from harness.models.options import ModelOptions
 from harness.models.tensor.described import describe_models
 from harness.models.tensor.sources import ModelSource
 from harness.native.apps.library import build_library
@@ -27,31 +29,37 @@ from tests.silent import Silent
 load_commands()
 ROOT = Path(__file__).parents[2]
 SCALED = Path(__file__).with_name("scaled_model.py")
+LANGUAGE = "random:tiny-llama"
 WORDS = ("Char", "siu", "internationalization")
 
 
 @dataclass(frozen=True)
-class TwoModels:
-    """Hold the library with its archive, and PyTorch's phonemes of the words."""
+class AppModels:
+    """Hold the library with its archive, PyTorch's phonemes of the words, and its tokens after a prompt."""
 
     library: Path
     archive: Archive
     phonemes: list[str]
+    prompt: list[int]
+    tokens: list[int]
 
 
 @pytest.fixture(scope="session")
-def two_models(user_cache: Cache) -> TwoModels:
-    """The embedded model and scaled_model.py's in one library of this machine."""
+def app_models(user_cache: Cache) -> AppModels:
+    """The embedded model, scaled_model.py's and a small language model in one library of this machine."""
     embedded = resolve_checkpoint("embedded", cache=user_cache)
     sources = [ModelSource("scaled_model.py", SCALED)]
     scaled = models_request(describe_models(sources, cache=user_cache, progress=quiet))
     g2p = g2p_request(embedded)
-    request = replace(g2p, models=[*g2p.models, *scaled.models])
+    [llama] = open_language_models([LANGUAGE], ModelOptions(), user_cache, quiet)
+    request = replace(g2p, models=[*g2p.models, llama.compilable(""), *scaled.models])
     archive = compile_models(request, cache=user_cache, progress=quiet)
     library = build_library(archive, cache=user_cache, progress=quiet)
     words = [Word("eng-us", word, ()) for word in WORDS]
     expected = reference_outputs(embedded, words, ReferenceOptions(), cache=user_cache, progress=quiet)
-    return TwoModels(library, archive, [item.text for item in expected.items])
+    prompt, answers = llama.prompts["16_tokens"], llama.expected(quiet).answers
+    tokens = list(answers["16_tokens"].token_ids)
+    return AppModels(library, archive, [item.text for item in expected.items], prompt, tokens)
 
 
 def quiet(_text: str) -> None:
@@ -76,11 +84,11 @@ def harness(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="session")
-def measured(two_models: TwoModels, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+def measured(app_models: AppModels, tmp_path_factory: pytest.TempPathFactory) -> Measured:
     folder = tmp_path_factory.mktemp("measured")
     (folder / "words.tsv").write_text("".join(f"eng-us\t{word}\t\n" for word in WORDS), encoding="utf-8")
     options = RunOptions(
-        models=("g2p", str(SCALED)),
+        models=("g2p", str(SCALED), LANGUAGE),
         own={"words": folder / "words.tsv"},
         warmup=1,
         repeat=2,
@@ -95,9 +103,9 @@ def measured(two_models: TwoModels, tmp_path_factory: pytest.TempPathFactory) ->
     assert summary.verdict is RunVerdict.PASS, summary.reasons
     run = Store(folder / "results").find("latest")
     [facts] = run.manifest().variants.values()
-    assert facts.archive_sha256 == two_models.archive.sha256
+    assert facts.archive_sha256 == app_models.archive.sha256
     orders = folder / "orders.jsonl"
     found = Measured(run, orders)
     code, text = harness("selftest", "orders", run.run_id, "--output", str(orders), *found.results)
-    assert (code, text.startswith(f"{orders}: 4 orders with ")) == (0, True)
+    assert (code, text.startswith(f"{orders}: 6 orders with ")) == (0, True)
     return found

@@ -1,4 +1,4 @@
-"""The C interface: the example and checks.c, compiled by this machine's C compiler, with the library of two models."""
+"""The C interface: the example and checks.c, compiled on this machine, with the library of three models."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from tests.mobile.conftest import ROOT, WORDS, TwoModels
+from tests.mobile.conftest import ROOT, WORDS, AppModels
 
 pytestmark = pytest.mark.compiler
 HEADER = ROOT / "bindings/c"
 
 
 @pytest.fixture(scope="module")
-def programs(two_models: TwoModels, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(app_models: AppModels, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of both programs, beside a copy of the library that they load from there."""
     folder = tmp_path_factory.mktemp("c programs")
-    shutil.copy(two_models.library, folder)
+    shutil.copy(app_models.library, folder)
     for source in (HEADER / "example.c", Path(__file__).parent / "checks.c"):
         flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", f"-I{HEADER}", "-Wl,-rpath,$ORIGIN"]
         command = ["cc", *flags, str(source), f"-L{folder}", "-lcharsiug2p_mobile", "-o", str(folder / source.stem)]
@@ -36,15 +36,21 @@ def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_good_and_bad_calls_end_as_they_should(programs: Path, two_models: TwoModels) -> None:
+def test_good_and_bad_calls_end_as_they_should(programs: Path, app_models: AppModels) -> None:
     done = run(programs / "checks")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == two_models.phonemes
+    assert done.stdout.splitlines() == app_models.phonemes
 
 
-def test_the_example_answers_as_pytorch(programs: Path, two_models: TwoModels) -> None:
+def test_a_language_models_answer_is_that_of_transformers(programs: Path, app_models: AppModels) -> None:
+    done = run(programs / "checks", "generate", *map(str, app_models.prompt))
+    assert done.returncode == 0, done.stderr
+    assert [int(token) for token in done.stdout.split()] == app_models.tokens[:32]
+
+
+def test_the_example_answers_as_pytorch(programs: Path, app_models: AppModels) -> None:
     done = run(programs / "example", "eng-us", *WORDS)
-    expected = [f"{word}\t{phonemes}" for word, phonemes in zip(WORDS, two_models.phonemes, strict=True)]
+    expected = [f"{word}\t{phonemes}" for word, phonemes in zip(WORDS, app_models.phonemes, strict=True)]
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, expected, "")
     wrong = run(programs / "example", "klingon", "a")
     assert wrong.returncode == 1

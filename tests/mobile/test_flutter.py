@@ -17,7 +17,7 @@ import tree_sitter_dart
 from harness.core.cache import Cache
 from harness.native.apps.library import build_library
 from harness.native.apps.manifest import read_manifest
-from tests.mobile.conftest import ROOT, SCALED, WORDS, Measured, TwoModels, harness, quiet
+from tests.mobile.conftest import LANGUAGE, ROOT, SCALED, WORDS, AppModels, Measured, harness, quiet
 from tools import write_flutter
 
 PLUGIN = ROOT / "bindings/flutter"
@@ -104,7 +104,7 @@ def test_both_sides_call_the_same_functions_by_the_same_numbers() -> None:
     dart = CALLED.read_text(encoding="utf-8")
     calls = dict(re.findall(r"funcId: (\d+).*?debugName: \"(\w+)\"", dart, re.DOTALL))
     assert {name: int(at) for at, name in calls.items()} == functions()
-    assert len(functions()) == 16
+    assert len(functions()) == 22
     [theirs], [ours] = (re.findall(pattern, source) for pattern, source in HASHES)
     assert theirs == ours
 
@@ -117,10 +117,10 @@ HASHES = (
 
 @pytest.fixture(scope="module")
 def answers(
-    two_models: TwoModels, measured: Measured, user_cache: Cache, tmp_path_factory: pytest.TempPathFactory
+    app_models: AppModels, measured: Measured, user_cache: Cache, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Any]:
     """What a program in the place of Dart got, with the records of its self-test."""
-    library = build_library(two_models.archive, cache=user_cache, progress=quiet, stripped=True, flutter=True)
+    library = build_library(app_models.archive, cache=user_cache, progress=quiet, stripped=True, flutter=True)
     out = tmp_path_factory.mktemp("from flutter") / "records.jsonl"
     program = Path(__file__).with_name("bridge.py")
     command = [sys.executable, *map(str, (program, library, json.dumps(functions()), measured.orders, out))]
@@ -132,15 +132,31 @@ def answers(
 
 @pytest.mark.thorough
 @pytest.mark.compiler
-def test_the_generated_entry_points_answer_as_pytorch(answers: dict[str, Any], two_models: TwoModels) -> None:
-    words = [[at, word, found] for at, (word, found) in enumerate(zip(WORDS, two_models.phonemes, strict=True))]
+def test_the_generated_entry_points_answer_as_pytorch(answers: dict[str, Any], app_models: AppModels) -> None:
+    words = [[at, word, found] for at, (word, found) in enumerate(zip(WORDS, app_models.phonemes, strict=True))]
     assert answers["phonemes"] == answers["streamed"] == words
     assert answers["stream ends"]
     assert answers["outputs"] == [["scaled", [2, 3], [2, 4, 6, 2, 2.5, 3]], ["sums", [2], [12, 7.5]]]
-    assert answers["versions"][-1] == two_models.archive.sha256
+    assert answers["versions"][-1] == app_models.archive.sha256
     assert answers["hash"] == int(re.findall(*HASHES[0])[0])
-    assert [(model["name"], model["kind"]) for model in answers["models"]] == [("g2p", 1), ("scaled", 0)]
-    assert answers["models"][1]["inputs"][0] == ["x", 1, ["rows", 3]]
+    assert [(model["name"], model["kind"]) for model in answers["models"]] == [
+        ("g2p", 1),
+        ("tiny_llama", 2),
+        ("scaled", 0),
+    ]
+    assert answers["models"][2]["inputs"][0] == ["x", 1, ["rows", 3]]
+    assert [model["text"] for model in answers["models"]] == [[0, 0, False], [192, 256, False], [0, 0, False]]
+
+
+@pytest.mark.thorough
+@pytest.mark.compiler
+def test_a_language_model_answers_through_the_bridge(answers: dict[str, Any]) -> None:
+    prompt, generated = list(range(3, 90, 7)), answers["generated"]
+    assert (generated["text"], generated["ended"], generated["stop"]) == ("", 0, 0)
+    assert generated["counts"] == [len(prompt), len(prompt)]
+    assert answers["talk"] == prompt + generated["tokens"]
+    assert answers["pieces"] == [["", [token]] for token in generated["tokens"]]
+    assert answers["pieces end"]
 
 
 @pytest.mark.thorough
@@ -151,6 +167,8 @@ def test_what_goes_wrong_is_a_kind_and_a_message(answers: dict[str, Any]) -> Non
         "unknown": "UnknownModel",
         "word": "BadWord",
         "shape": "WrongShape",
+        "stop": "BadOption",
+        "full": "ContextFull",
         "cancelled": "Cancelled",
         "closed": "Closed",
     }
@@ -161,22 +179,23 @@ def test_what_goes_wrong_is_a_kind_and_a_message(answers: dict[str, Any]) -> Non
 @pytest.mark.compiler
 def test_a_self_test_through_the_bridge_passes(answers: dict[str, Any], measured: Measured) -> None:
     orders, samples, failures = answers["self test"]
-    assert (orders, samples > 0, failures) == (4, True, [])
+    assert (orders, samples > 0, failures) == (6, True, [])
     code, output = harness("selftest", "read", str(answers["records"]), "--run", measured.run.run_id, *measured.results)
     assert (code, output[:4]) == (0, "PASS"), output
 
 
 @pytest.mark.thorough
 @pytest.mark.compiler
-def test_the_package_is_the_plugin_with_a_library_and_is_verified(tmp_path: Path, two_models: TwoModels) -> None:
+def test_the_package_is_the_plugin_with_a_library_and_is_verified(tmp_path: Path, app_models: AppModels) -> None:
     out = tmp_path / "plugin"
-    code, output = harness("package", "flutter", "--models", "g2p", "--models", str(SCALED), "--output-dir", str(out))
+    models = [f"--models={one}" for one in ("g2p", SCALED, LANGUAGE)]
+    code, output = harness("package", "flutter", *models, "--output-dir", str(out))
     assert code == 0, output
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert {"pubspec.yaml", "README.md", "libraries/libcharsiug2p_flutter.so", "example/lib/main.dart"} <= found
     assert {path.relative_to(PLUGIN).as_posix() for path in PLUGIN.glob("lib/**/*.dart")} <= found
     assert not any(name.startswith("rust/") for name in found)
-    assert read_manifest(out / "manifest.json").archive_sha256 == two_models.archive.sha256
+    assert read_manifest(out / "manifest.json").archive_sha256 == app_models.archive.sha256
     assert harness("verify", str(out))[0] == 0
     with (out / "lib/charsiug2p.dart").open("a", encoding="utf-8") as file:
         file.write("\n")

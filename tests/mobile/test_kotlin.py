@@ -1,4 +1,4 @@
-"""Kotlin on a JVM: the generated binding, the example and Checks.kt, with the library of two models through JNA."""
+"""Kotlin on a JVM: the generated binding, the example and Checks.kt, with the library of three models through JNA."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from harness.core.cache import Cache, content_key, hash_file
-from tests.mobile.conftest import ROOT, WORDS, TwoModels
+from tests.mobile.conftest import ROOT, WORDS, AppModels
 from tests.mobile.jars import kotlin_jars
 from tests.mobile.test_c import damage
 
 pytestmark = pytest.mark.compiler
 SOURCES = [ROOT / "bindings/kotlin/charsiug2p/charsiug2p.kt", ROOT / "bindings/kotlin/Example.kt"]
-SOURCES += [Path(__file__).parent / "Checks.kt"]
+SOURCES += [ROOT / "bindings/kotlin/ExampleText.kt", Path(__file__).parent / "Checks.kt"]
 # Programs of seconds: without the compiler of the last percent, and without a collector for many cores.
 JVM = ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto"]
 
@@ -44,22 +44,34 @@ def run(class_path: str, library: Path, *arguments: str) -> subprocess.Completed
     )
 
 
-def test_good_and_bad_calls_end_as_they_should(class_path: str, two_models: TwoModels) -> None:
-    done = run(class_path, two_models.library, "ChecksKt")
+def test_good_and_bad_calls_end_as_they_should(class_path: str, app_models: AppModels) -> None:
+    done = run(class_path, app_models.library, "ChecksKt")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == two_models.phonemes
+    assert done.stdout.splitlines() == app_models.phonemes
 
 
-def test_the_example_answers_as_pytorch(class_path: str, two_models: TwoModels) -> None:
-    done = run(class_path, two_models.library, "ExampleKt", "eng-us", *WORDS)
-    expected = [f"{word}\t{phonemes}" for word, phonemes in zip(WORDS, two_models.phonemes, strict=True)]
+def test_a_language_models_answer_is_that_of_transformers(class_path: str, app_models: AppModels) -> None:
+    done = run(class_path, app_models.library, "ChecksKt", "generate", *map(str, app_models.prompt))
+    assert done.returncode == 0, done.stderr
+    assert [int(token) for token in done.stdout.split()] == app_models.tokens[:32]
+
+
+def test_the_example_answers_as_pytorch(class_path: str, app_models: AppModels) -> None:
+    done = run(class_path, app_models.library, "ExampleKt", "eng-us", *WORDS)
+    expected = [f"{word}\t{phonemes}" for word, phonemes in zip(WORDS, app_models.phonemes, strict=True)]
     assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
 
 
+def test_the_example_of_texts_names_what_is_missing(class_path: str, app_models: AppModels) -> None:
+    done = run(class_path, app_models.library, "ExampleTextKt", "tiny_llama", "Char")
+    assert done.returncode == 1
+    assert done.stderr.startswith('BadPrompt: the model "tiny_llama" has no tokenizer')
+
+
 def test_a_damaged_model_is_an_exception_and_the_other_one_works(
-    class_path: str, two_models: TwoModels, tmp_path: Path
+    class_path: str, app_models: AppModels, tmp_path: Path
 ) -> None:
-    shutil.copy(two_models.library, tmp_path)
-    damage(tmp_path / two_models.library.name, "scaled_")
-    done = run(class_path, tmp_path / two_models.library.name, "ChecksKt", "corrupt")
+    shutil.copy(app_models.library, tmp_path)
+    damage(tmp_path / app_models.library.name, "scaled_")
+    done = run(class_path, tmp_path / app_models.library.name, "ChecksKt", "corrupt")
     assert done.returncode == 0, done.stderr

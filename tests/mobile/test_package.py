@@ -16,7 +16,7 @@ from harness.cli.app import app, load_commands
 from harness.core.cache import Cache, hash_file
 from harness.native.apps.contents import archive_contents
 from harness.native.apps.manifest import read_manifest
-from tests.mobile.conftest import WORDS, TwoModels
+from tests.mobile.conftest import LANGUAGE, WORDS, AppModels
 from tests.mobile.test_c import damage
 
 load_commands()
@@ -39,13 +39,13 @@ def packaged(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Pat
     out.mkdir()
     (out / "manifest.json").touch()
     (out / "older").touch()
-    models = ["--models", "g2p", "--models", str(SCALED)]
+    models = ["--models", "g2p", "--models", str(SCALED), "--models", LANGUAGE]
     code, text = harness("package", "c", *models, "--output-dir", str(out))
     assert code == 0, text
     return out
 
 
-def test_the_folder_holds_what_an_app_needs_and_nothing_else(packaged: Path, two_models: TwoModels) -> None:
+def test_the_folder_holds_what_an_app_needs_and_nothing_else(packaged: Path, app_models: AppModels) -> None:
     manifest = read_manifest(packaged / "manifest.json")
     found = {path.relative_to(packaged).as_posix() for path in packaged.rglob("*") if path.is_file()}
     assert found == {*manifest.files, "manifest.json"}
@@ -53,6 +53,7 @@ def test_the_folder_holds_what_an_app_needs_and_nothing_else(packaged: Path, two
         f"lib/{LIBRARY}",
         "include/charsiug2p.h",
         "example.c",
+        "example_text.c",
         "system_lib_metadata.json",
         "licences/LICENSE",
         "licences/NOTICE",
@@ -63,29 +64,29 @@ def test_the_folder_holds_what_an_app_needs_and_nothing_else(packaged: Path, two
         name: file.sha256 for name, file in manifest.files.items()
     }
     metadata = json.loads((packaged / "system_lib_metadata.json").read_text())
-    assert manifest.archive_sha256 == metadata["archive_sha256"] == two_models.archive.sha256
-    assert manifest.models == ["g2p", "scaled"]
-    assert manifest.contents == archive_contents(two_models.archive.path)
+    assert manifest.archive_sha256 == metadata["archive_sha256"] == app_models.archive.sha256
+    assert manifest.models == ["g2p", "tiny_llama", "scaled"]
+    assert manifest.contents == archive_contents(app_models.archive.path)
     # The symbols of the unstripped library are megabytes of C++ names.
-    assert (packaged / "lib" / LIBRARY).stat().st_size < two_models.library.stat().st_size - (1 << 20)
+    assert (packaged / "lib" / LIBRARY).stat().st_size < app_models.library.stat().st_size - (1 << 20)
 
 
-def test_the_example_of_the_folder_runs_with_its_library(packaged: Path, two_models: TwoModels, tmp_path: Path) -> None:
+def test_the_example_of_the_folder_runs_with_its_library(packaged: Path, app_models: AppModels, tmp_path: Path) -> None:
     flags = [f"-I{packaged}/include", f"-L{packaged}/lib", "-lcharsiug2p_mobile", f"-Wl,-rpath,{packaged}/lib"]
     program = str(tmp_path / "example")
     subprocess.run(["cc", str(packaged / "example.c"), *flags, "-o", program], check=True)
     done = subprocess.run([program, "eng-us", *WORDS], capture_output=True, text=True, check=True)
-    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == two_models.phonemes
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == app_models.phonemes
 
 
 def test_a_package_as_it_was_written_is_verified(packaged: Path) -> None:
     code, text = harness("verify", str(packaged))
     assert code == 0, text
-    assert "g2p, scaled as compiled" in text
+    assert "g2p, tiny_llama, scaled as compiled" in text
     code, text = harness("verify", str(packaged), "--json")
     document = json.loads(text)
     assert (code, document["schema"], document["faults"]) == (0, "harness.verified/1", [])
-    assert document["models"] == ["g2p", "scaled"]
+    assert document["models"] == ["g2p", "tiny_llama", "scaled"]
 
 
 def changed(packaged: Path, tmp_path: Path, change: Callable[[Path], object]) -> tuple[int, list[str]]:
@@ -104,7 +105,7 @@ def test_every_change_of_a_package_is_found(packaged: Path, tmp_path: Path) -> N
     assert (code, lines) == (1, ["example.c is missing"])
 
 
-def test_an_app_is_verified_by_its_library_alone(packaged: Path, two_models: TwoModels, tmp_path: Path) -> None:
+def test_an_app_is_verified_by_its_library_alone(packaged: Path, app_models: AppModels, tmp_path: Path) -> None:
     manifest = ["--manifest", str(packaged / "manifest.json")]
     apk = tmp_path / "app.apk"
     with zipfile.ZipFile(apk, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -113,7 +114,7 @@ def test_an_app_is_verified_by_its_library_alone(packaged: Path, two_models: Two
     assert harness("verify", str(apk), *manifest)[0] == 0
     # Of a model in the archive another build: a byte of its program differs.
     damaged = tmp_path / LIBRARY
-    shutil.copy(two_models.library, damaged)
+    shutil.copy(app_models.library, damaged)
     assert harness("verify", str(damaged), *manifest)[0] == 0
     damage(damaged, "scaled_")
     assert harness("verify", str(damaged), *manifest) == (1, f"{LIBRARY} lacks scaled_ as it was compiled\n")
@@ -124,7 +125,7 @@ def test_an_app_is_verified_by_its_library_alone(packaged: Path, two_models: Two
 
 
 def test_a_swapped_weight_is_found(packaged: Path, tmp_path: Path) -> None:
-    [weights] = [one for one in read_manifest(packaged / "manifest.json").contents if one.name == "weights"]
+    weights = next(one for one in read_manifest(packaged / "manifest.json").contents if one.name == "weights")
 
     def swap(copy: Path) -> None:
         library = copy / "lib" / LIBRARY

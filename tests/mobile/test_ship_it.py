@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from harness.cli.app import app, load_commands
 from tests.docs.blocks import blocks
-from tests.mobile.conftest import ROOT, WORDS, TwoModels
+from tests.mobile.conftest import ROOT, WORDS, AppModels
 
 load_commands()
 PAGES = (ROOT / "docs/tutorials/ship-it.md", ROOT / "docs/ship-it.md")
@@ -37,7 +37,7 @@ def test_every_command_has_these_options(command: list[str], tmp_path: Path, mon
 
 @pytest.mark.compiler
 def test_the_commands_for_c_end_in_an_app(
-    tmp_path: Path, two_models: TwoModels, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, app_models: AppModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [block] = [block for block in BLOCKS if "package c " in block]
     monkeypatch.chdir(tmp_path)
@@ -53,5 +53,5 @@ def test_the_commands_for_c_end_in_an_app(
     answered = subprocess.run(
         ["sh", "-ec", run], cwd=tmp_path, env=environment, check=True, capture_output=True, encoding="utf-8"
     )
-    expected = dict(zip(WORDS, two_models.phonemes, strict=True))
+    expected = dict(zip(WORDS, app_models.phonemes, strict=True))
     assert answered.stdout.splitlines() == [f"{word}\t{expected[word]}" for word in ("Char", "siu")]

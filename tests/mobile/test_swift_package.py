@@ -41,7 +41,8 @@ FOLDERS: dict[Slice, str] = {"device": "ios-arm64", "simulator": "ios-arm64-simu
 @pytest.fixture(scope="module")
 def packaged(tmp_path_factory: pytest.TempPathFactory, user_cache: Cache) -> Path:
     out = tmp_path_factory.mktemp("packaged") / "swift"
-    command = ["package", "swift", "--models", str(TWICE), "--output-dir", str(out)]
+    models = ["--models", str(TWICE), "--models", "random:tiny-llama"]
+    command = ["package", "swift", *models, "--output-dir", str(out)]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return out
@@ -56,7 +57,7 @@ def test_the_package_names_what_is_there(packaged: Path) -> None:
     manifest = read_manifest(packaged / "manifest.json")
     found = {path.relative_to(packaged).as_posix() for path in packaged.rglob("*") if path.is_file()}
     assert found == {*manifest.files, "manifest.json"}
-    assert manifest.models == ["twice"]
+    assert manifest.models == ["tiny_llama", "twice"]
     assert (CliRunner().invoke(app, ["verify", str(packaged)])).exit_code == 0
 
 
@@ -84,6 +85,6 @@ def test_a_program_links_a_slice_and_every_function_of_the_swift_is_in_it(
     else:
         with pytest.raises(UnsuitableBinary, match=f"suit an iPhone: it takes {', '.join(ABSENT)} from iOS, which"):
             check_executable(tmp_path / "app", which)
-    check_registrations(tmp_path / "app", ["twice_"])
+    check_registrations(tmp_path / "app", ["twice_", "tiny_llama_step_"])
     if which == "device":
         assert binary_faults(tmp_path / "app", read_manifest(packaged / "manifest.json")) == []

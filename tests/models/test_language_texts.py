@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from harness.core.cache import Cache
+from harness.core.cache import Cache, hash_file
 from harness.core.errors import UsageError
 from harness.models.kinds import open_workloads
 from harness.models.language.config_keys import UnknownPart
@@ -20,6 +20,7 @@ from harness.models.options import ModelOptions
 from harness.protocol.schema import Probe
 from harness.protocol.tensors import decode
 from harness.validate import Decoded, Verdict
+from tests.models import tokenizer_vectors
 from tests.models.test_language_workload import folder, quiet
 
 BOS, EOS = "<s>", "</s>"
@@ -83,6 +84,11 @@ def test_a_text_comes_back_as_it_was(codec: Codec, text: str) -> None:
     ids = codec.encode(text)
     assert ids[0] == 0, "the tokenizer's own first token"
     assert codec.decode(ids[1:]) == text
+
+
+def test_the_vectors_of_rust_are_those_of_today() -> None:
+    """rust/language/tests/test_tokenizer.rs reads the file."""
+    assert tokenizer_vectors.PATH.read_text(encoding="utf-8") == tokenizer_vectors.text()
 
 
 def test_special_tokens_in_a_users_text_are_text(codec: Codec) -> None:
@@ -162,6 +168,9 @@ def test_a_folder_with_a_tokenizer_has_prompts_in_english(cache: Cache, model_fo
     assert model.items[0].label == "The three largest cities of the country…"[:41]
     assert (model.items_source, model.stops) == ("shipped", (1,))
     assert model.capacity % 128 == 0
+    compiled = model.compilable("")
+    assert compiled.files == {"texts.tokenizer.json": model_folder / "tokenizer.json"}
+    assert compiled.metadata["tokenizer_sha256"] == hash_file(model_folder / "tokenizer.json")
     assert decode(model.items[0].input)["prompt"].tolist() == codec.encode(SHIPPED[0])  # type: ignore[arg-type]
     assert decode(model.items[0].input)["exactly"].tolist() == [64]  # type: ignore[arg-type]
 

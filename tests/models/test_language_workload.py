@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from harness.cli.package import _for_apps
 from harness.compiler.metadata import ArchiveMetadata
 from harness.core.cache import Cache
 from harness.core.errors import UsageError
@@ -338,9 +337,28 @@ def test_an_archive_describes_the_model_for_orders(model: LanguageModel) -> None
     assert WAYS["language"] is LanguageModel
 
 
-def test_apps_are_not_packaged_with_it(model: LanguageModel) -> None:
-    with pytest.raises(UsageError, match="tiny_llama is a language model, which the library for apps"):
-        _for_apps([model.compilable("")])
+def test_an_app_may_ask_for_a_longer_context(cache: Cache) -> None:
+    """A cache has whole blocks, of which an app uses the positions that the model knows."""
+
+    def compiled(context: int) -> dict[str, Any]:
+        [found] = opened(cache, "random:tiny-llama", own={"context_tokens": context})
+        assert isinstance(found, LanguageModel)
+        return dict(found.compilable("").metadata)
+
+    assert compiled(100)["capacity"] == 192, "what the prompts need"
+    assert compiled(250)["capacity"] == 256
+    assert "context" not in compiled(250)
+    with pytest.raises(UsageError, match="tiny_llama takes 512 positions, and --context-tokens is 2000"):
+        compiled(2000)
+
+
+def test_a_context_within_a_block_is_the_models(cache: Cache, tmp_path: Path) -> None:
+    source = f"generate:{folder(tmp_path / 'odd', max_position_embeddings=250)}"
+    [found] = opened(cache, source, own={"context_tokens": 250})
+    assert {key: found.compilable("").metadata[key] for key in ("capacity", "context")} == {
+        "capacity": 256,
+        "context": 250,
+    }
 
 
 def test_the_reference_is_made_once(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -656,6 +656,12 @@ internal interface UniffiCallbackInterfacePhonemeListenerMethod0 : com.sun.jna.C
 internal interface UniffiCallbackInterfacePhonemeListenerMethod1 : com.sun.jna.Callback {
     fun callback(`uniffiHandle`: Long,`failure`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
 }
+internal interface UniffiCallbackInterfaceTextListenerMethod0 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`piece`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
+internal interface UniffiCallbackInterfaceTextListenerMethod1 : com.sun.jna.Callback {
+    fun callback(`uniffiHandle`: Long,`generation`: RustBuffer.ByValue,`failure`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,)
+}
 @Structure.FieldOrder("uniffiFree", "uniffiClone", "onWord", "onEnd")
 internal open class UniffiVTableCallbackInterfacePhonemeListener(
     @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
@@ -674,6 +680,28 @@ internal open class UniffiVTableCallbackInterfacePhonemeListener(
         `uniffiFree` = other.`uniffiFree`
         `uniffiClone` = other.`uniffiClone`
         `onWord` = other.`onWord`
+        `onEnd` = other.`onEnd`
+    }
+
+}
+@Structure.FieldOrder("uniffiFree", "uniffiClone", "onPiece", "onEnd")
+internal open class UniffiVTableCallbackInterfaceTextListener(
+    @JvmField internal var `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+    @JvmField internal var `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+    @JvmField internal var `onPiece`: UniffiCallbackInterfaceTextListenerMethod0? = null,
+    @JvmField internal var `onEnd`: UniffiCallbackInterfaceTextListenerMethod1? = null,
+) : Structure() {
+    class UniffiByValue(
+        `uniffiFree`: UniffiCallbackInterfaceFree? = null,
+        `uniffiClone`: UniffiCallbackInterfaceClone? = null,
+        `onPiece`: UniffiCallbackInterfaceTextListenerMethod0? = null,
+        `onEnd`: UniffiCallbackInterfaceTextListenerMethod1? = null,
+    ): UniffiVTableCallbackInterfaceTextListener(`uniffiFree`,`uniffiClone`,`onPiece`,`onEnd`,), Structure.ByValue
+
+   internal fun uniffiSetValue(other: UniffiVTableCallbackInterfaceTextListener) {
+        `uniffiFree` = other.`uniffiFree`
+        `uniffiClone` = other.`uniffiClone`
+        `onPiece` = other.`onPiece`
         `onEnd` = other.`onEnd`
     }
 
@@ -717,6 +745,14 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions(
     ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_session_conversation(
+    ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_session_generate(
+    ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_session_listen_to_text(
+    ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_session_stream_text(
+    ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_session_is_closed(
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_session_listen(
@@ -741,6 +777,16 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_method_phonemestream_next(
     ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_conversation_tokens(
+    ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_textlistener_on_piece(
+    ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_textlistener_on_end(
+    ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_textstream_generation(
+    ): Int
+    external fun uniffi_charsiug2p_mobile_checksum_method_textstream_next(
+    ): Int
     external fun uniffi_charsiug2p_mobile_checksum_constructor_cancellation_new(
     ): Int
     external fun uniffi_charsiug2p_mobile_checksum_constructor_modellibrary_open(
@@ -764,6 +810,7 @@ internal object UniffiLib {
     init {
         Native.register(UniffiLib::class.java, findLibraryName(componentName = "charsiug2p"))
         uniffiCallbackInterfacePhonemeListener.register(this)
+        uniffiCallbackInterfaceTextListener.register(this)
 
     }
 
@@ -800,6 +847,14 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_charsiug2p_mobile_fn_free_session(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_method_session_conversation(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_charsiug2p_mobile_fn_method_session_generate(`ptr`: Long,`prompt`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,`conversation`: RustBuffer.ByValue,`cancellation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_charsiug2p_mobile_fn_method_session_listen_to_text(`ptr`: Long,`prompt`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,`listener`: Long,`conversation`: RustBuffer.ByValue,`cancellation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_method_session_stream_text(`ptr`: Long,`prompt`: RustBuffer.ByValue,`options`: RustBuffer.ByValue,`conversation`: RustBuffer.ByValue,`cancellation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
     external fun uniffi_charsiug2p_mobile_fn_method_session_is_closed(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Byte
     external fun uniffi_charsiug2p_mobile_fn_method_session_listen(`ptr`: Long,`language`: RustBuffer.ByValue,`words`: RustBuffer.ByValue,`listener`: Long,`cancellation`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
@@ -833,6 +888,30 @@ internal object UniffiLib {
     external fun uniffi_charsiug2p_mobile_fn_free_phonemestream(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): Unit
     external fun uniffi_charsiug2p_mobile_fn_method_phonemestream_next(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_charsiug2p_mobile_fn_clone_conversation(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_charsiug2p_mobile_fn_free_conversation(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_method_conversation_tokens(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_charsiug2p_mobile_fn_clone_textlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_charsiug2p_mobile_fn_free_textlistener(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_init_callback_vtable_textlistener(`vtable`: UniffiVTableCallbackInterfaceTextListener,
+    ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_method_textlistener_on_piece(`ptr`: Long,`piece`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_method_textlistener_on_end(`ptr`: Long,`generation`: RustBuffer.ByValue,`failure`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_clone_textstream(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Long
+    external fun uniffi_charsiug2p_mobile_fn_free_textstream(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): Unit
+    external fun uniffi_charsiug2p_mobile_fn_method_textstream_generation(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+    ): RustBuffer.ByValue
+    external fun uniffi_charsiug2p_mobile_fn_method_textstream_next(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
     external fun ffi_charsiug2p_mobile_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus,
     ): RustBuffer.ByValue
@@ -953,7 +1032,7 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
-    if ((lib.uniffi_charsiug2p_mobile_checksum_method_cancellation_cancel() and 0xFFFF) != 31749) {
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_cancellation_cancel() and 0xFFFF) != 61057) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_cancellation_is_cancelled() and 0xFFFF) != 48400) {
@@ -972,6 +1051,18 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_modellibrary_versions() and 0xFFFF) != 1388) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_session_conversation() and 0xFFFF) != 57976) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_session_generate() and 0xFFFF) != 4612) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_session_listen_to_text() and 0xFFFF) != 4334) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_session_stream_text() and 0xFFFF) != 29922) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_session_is_closed() and 0xFFFF) != 18424) {
@@ -1008,6 +1099,21 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_phonemestream_next() and 0xFFFF) != 47943) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_conversation_tokens() and 0xFFFF) != 48827) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_textlistener_on_piece() and 0xFFFF) != 23821) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_textlistener_on_end() and 0xFFFF) != 2046) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_textstream_generation() and 0xFFFF) != 61446) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_textstream_next() and 0xFFFF) != 16189) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_constructor_cancellation_new() and 0xFFFF) != 26357) {
@@ -1279,6 +1385,29 @@ public object FfiConverterULong: FfiConverter<ULong, Long> {
 /**
  * @suppress
  */
+public object FfiConverterDouble: FfiConverter<Double, Double> {
+    override fun lift(value: Double): Double {
+        return value
+    }
+
+    override fun read(buf: ByteBuffer): Double {
+        return buf.getDouble()
+    }
+
+    override fun lower(value: Double): Double {
+        return value
+    }
+
+    override fun allocationSize(value: Double) = 8UL
+
+    override fun write(value: Double, buf: ByteBuffer) {
+        buf.putDouble(value)
+    }
+}
+
+/**
+ * @suppress
+ */
 public object FfiConverterBoolean: FfiConverter<Boolean, Byte> {
     override fun lift(value: Byte): Boolean {
         return value.toInt() != 0
@@ -1479,8 +1608,8 @@ public interface CancellationInterface {
     /**
      * Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
      *
-     * Whoever waits for an answer gets the error at once. Words that are not yet decoded are left out. A word or a
-     * tensor call that runs already is not interrupted: its answer is dropped.
+     * Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+     * a token or a tensor call that runs already is not interrupted: its answer is dropped.
      */
     fun `cancel`()
 
@@ -1611,8 +1740,8 @@ open class Cancellation: Disposable, AutoCloseable, CancellationInterface
     /**
      * Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
      *
-     * Whoever waits for an answer gets the error at once. Words that are not yet decoded are left out. A word or a
-     * tensor call that runs already is not interrupted: its answer is dropped.
+     * Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+     * a token or a tensor call that runs already is not interrupted: its answer is dropped.
      */override fun `cancel`()
         =
     callWithHandle {
@@ -1675,6 +1804,281 @@ public object FfiConverterTypeCancellation: FfiConverter<Cancellation, Long> {
     override fun allocationSize(value: Cancellation) = 8UL
 
     override fun write(value: Cancellation, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * A text that goes on from call to call: prompts, and the model's answers.
+ *
+ * The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
+ * (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
+ * decoded until then, one that failed nothing.
+ */
+public interface ConversationInterface {
+
+    /**
+     * All tokens: of prompts, and of answers with their stop tokens and stop strings.
+     */
+    fun `tokens`(): List<kotlin.Int>
+
+    companion object
+}
+
+/**
+ * A text that goes on from call to call: prompts, and the model's answers.
+ *
+ * The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
+ * (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
+ * decoded until then, one that failed nothing.
+ */
+open class Conversation: Disposable, AutoCloseable, ConversationInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_charsiug2p_mobile_fn_free_conversation(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_charsiug2p_mobile_fn_clone_conversation(handle, status)
+        }
+    }
+
+
+    /**
+     * All tokens: of prompts, and of answers with their stop tokens and stop strings.
+     */override fun `tokens`(): List<kotlin.Int> {
+            return FfiConverterSequenceInt.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_conversation_tokens(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeConversation: FfiConverter<Conversation, Long> {
+    override fun lower(value: Conversation): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): Conversation {
+        return Conversation(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): Conversation {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: Conversation) = 8UL
+
+    override fun write(value: Conversation, buf: ByteBuffer) {
         buf.putLong(lower(value))
     }
 }
@@ -2826,9 +3230,47 @@ public object FfiConverterTypePhonemeStream: FfiConverter<PhonemeStream, Long> {
  * A model on a thread of its own. Calls from any thread are queued and answered in their order.
  *
  * Calls that return an answer block until it is there, so an app does not make them on its UI thread.
- * [`Session::listen`] and [`Session::release_memory`] return at once.
+ * [`Session::listen`], [`Session::listen_to_text`] and [`Session::release_memory`] return at once.
  */
 public interface SessionInterface {
+
+    /**
+     * A new conversation with a language model, without a token. It ends when nobody has it any more.
+     *
+     * Each has a cache of its own, as large as the model's context asks for, from its first call on.
+     *
+     * # Errors
+     * [`MobileError::WrongKind`], [`MobileError::Closed`].
+     */
+    fun `conversation`(): Conversation
+
+    /**
+     * The answer of a language model to a prompt, which follows the texts of the conversation, if there is one.
+     *
+     * # Errors
+     * [`MobileError`]; [`MobileError::ContextFull`] if nothing can follow the prompt.
+     */
+    fun `generate`(`prompt`: List<PromptPart>, `options`: GenerationOptions, `conversation`: Conversation? = null, `cancellation`: Cancellation? = null): Generation
+
+    /**
+     * The same, given to a listener on the model's thread. Returns at once, so a UI thread may call it.
+     *
+     * A listener that is slow keeps the model waiting.
+     *
+     * # Errors
+     * [`MobileError`]: what can be found before the call is queued. The rest is given to the listener.
+     */
+    fun `listenToText`(`prompt`: List<PromptPart>, `options`: GenerationOptions, `listener`: TextListener, `conversation`: Conversation? = null, `cancellation`: Cancellation? = null)
+
+    /**
+     * The same, piece by piece. The model waits for a consumer that is slow.
+     *
+     * A stream takes the session until the answer is complete or it is dropped.
+     *
+     * # Errors
+     * [`MobileError`]: what can be found before the model is asked. The rest is an error of the stream.
+     */
+    fun `streamText`(`prompt`: List<PromptPart>, `options`: GenerationOptions, `conversation`: Conversation? = null, `cancellation`: Cancellation? = null): TextStream
 
     /**
      * Whether it was closed.
@@ -2908,7 +3350,7 @@ public interface SessionInterface {
  * A model on a thread of its own. Calls from any thread are queued and answered in their order.
  *
  * Calls that return an answer block until it is there, so an app does not make them on its UI thread.
- * [`Session::listen`] and [`Session::release_memory`] return at once.
+ * [`Session::listen`], [`Session::listen_to_text`] and [`Session::release_memory`] return at once.
  */
 open class Session: Disposable, AutoCloseable, SessionInterface
 {
@@ -3010,6 +3452,104 @@ open class Session: Disposable, AutoCloseable, SessionInterface
             UniffiLib.uniffi_charsiug2p_mobile_fn_clone_session(handle, status)
         }
     }
+
+
+    /**
+     * A new conversation with a language model, without a token. It ends when nobody has it any more.
+     *
+     * Each has a cache of its own, as large as the model's context asks for, from its first call on.
+     *
+     * # Errors
+     * [`MobileError::WrongKind`], [`MobileError::Closed`].
+     */
+    @Throws(MobileException::class)override fun `conversation`(): Conversation {
+            return FfiConverterTypeConversation.lift(
+    callWithHandle {
+    uniffiRustCallWithError(MobileException) { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_session_conversation(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The answer of a language model to a prompt, which follows the texts of the conversation, if there is one.
+     *
+     * # Errors
+     * [`MobileError`]; [`MobileError::ContextFull`] if nothing can follow the prompt.
+     */
+    @Throws(MobileException::class)override fun `generate`(`prompt`: List<PromptPart>, `options`: GenerationOptions, `conversation`: Conversation?, `cancellation`: Cancellation?): Generation {
+            return FfiConverterTypeGeneration.lift(
+    callWithHandle {
+    uniffiRustCallWithError(MobileException) { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_session_generate(
+        it,
+
+        FfiConverterSequenceTypePromptPart.lower(`prompt`),
+        FfiConverterTypeGenerationOptions.lower(`options`),
+        FfiConverterOptionalTypeConversation.lower(`conversation`),
+        FfiConverterOptionalTypeCancellation.lower(`cancellation`),_status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * The same, given to a listener on the model's thread. Returns at once, so a UI thread may call it.
+     *
+     * A listener that is slow keeps the model waiting.
+     *
+     * # Errors
+     * [`MobileError`]: what can be found before the call is queued. The rest is given to the listener.
+     */
+    @Throws(MobileException::class)override fun `listenToText`(`prompt`: List<PromptPart>, `options`: GenerationOptions, `listener`: TextListener, `conversation`: Conversation?, `cancellation`: Cancellation?)
+        =
+    callWithHandle {
+    uniffiRustCallWithError(MobileException) { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_session_listen_to_text(
+        it,
+
+        FfiConverterSequenceTypePromptPart.lower(`prompt`),
+        FfiConverterTypeGenerationOptions.lower(`options`),
+        FfiConverterTypeTextListener.lower(`listener`),
+        FfiConverterOptionalTypeConversation.lower(`conversation`),
+        FfiConverterOptionalTypeCancellation.lower(`cancellation`),_status)
+}
+    }
+
+
+
+
+    /**
+     * The same, piece by piece. The model waits for a consumer that is slow.
+     *
+     * A stream takes the session until the answer is complete or it is dropped.
+     *
+     * # Errors
+     * [`MobileError`]: what can be found before the model is asked. The rest is an error of the stream.
+     */
+    @Throws(MobileException::class)override fun `streamText`(`prompt`: List<PromptPart>, `options`: GenerationOptions, `conversation`: Conversation?, `cancellation`: Cancellation?): TextStream {
+            return FfiConverterTypeTextStream.lift(
+    callWithHandle {
+    uniffiRustCallWithError(MobileException) { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_session_stream_text(
+        it,
+
+        FfiConverterSequenceTypePromptPart.lower(`prompt`),
+        FfiConverterTypeGenerationOptions.lower(`options`),
+        FfiConverterOptionalTypeConversation.lower(`conversation`),
+        FfiConverterOptionalTypeCancellation.lower(`cancellation`),_status)
+}
+    }
+    )
+    }
+
 
 
     /**
@@ -3233,6 +3773,660 @@ public object FfiConverterTypeSession: FfiConverter<Session, Long> {
 }
 
 
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * Gets an answer as it is decoded. It is called on the model's thread.
+ */
+public interface TextListener {
+
+    /**
+     * More of the answer.
+     */
+    fun `onPiece`(`piece`: Piece)
+
+    /**
+     * The answer is complete, or `failure` has the reason why it is not. Called exactly once.
+     */
+    fun `onEnd`(`generation`: Generation?, `failure`: Failure?)
+
+    companion object
+}
+
+/**
+ * Gets an answer as it is decoded. It is called on the model's thread.
+ */
+open class TextListenerImpl: Disposable, AutoCloseable, TextListener
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_charsiug2p_mobile_fn_free_textlistener(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_charsiug2p_mobile_fn_clone_textlistener(handle, status)
+        }
+    }
+
+
+    /**
+     * More of the answer.
+     */override fun `onPiece`(`piece`: Piece)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_textlistener_on_piece(
+        it,
+
+        FfiConverterTypePiece.lower(`piece`),_status)
+}
+    }
+
+
+
+
+    /**
+     * The answer is complete, or `failure` has the reason why it is not. Called exactly once.
+     */override fun `onEnd`(`generation`: Generation?, `failure`: Failure?)
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_textlistener_on_end(
+        it,
+
+        FfiConverterOptionalTypeGeneration.lower(`generation`),
+        FfiConverterOptionalTypeFailure.lower(`failure`),_status)
+}
+    }
+
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+
+// Put the implementation in an object so we don't pollute the top-level namespace
+internal object uniffiCallbackInterfaceTextListener {
+    internal object `onPiece`: UniffiCallbackInterfaceTextListenerMethod0 {
+        override fun callback(`uniffiHandle`: Long,`piece`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeTextListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onPiece`(
+                    FfiConverterTypePiece.lift(`piece`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+        }
+    }
+    internal object `onEnd`: UniffiCallbackInterfaceTextListenerMethod1 {
+        override fun callback(`uniffiHandle`: Long,`generation`: RustBuffer.ByValue,`failure`: RustBuffer.ByValue,`uniffiOutReturn`: Pointer,uniffiCallStatus: UniffiRustCallStatus,) {
+            val uniffiObj = FfiConverterTypeTextListener.handleMap.get(uniffiHandle)
+            val makeCall = { ->
+                uniffiObj.`onEnd`(
+                    FfiConverterOptionalTypeGeneration.lift(`generation`),
+                    FfiConverterOptionalTypeFailure.lift(`failure`),
+                )
+            }
+            val writeReturn = { _: Unit -> Unit }
+            uniffiTraitInterfaceCall(uniffiCallStatus, makeCall, writeReturn)
+        }
+    }
+
+    internal object uniffiFree: UniffiCallbackInterfaceFree {
+        override fun callback(handle: Long) {
+            FfiConverterTypeTextListener.handleMap.remove(handle)
+        }
+    }
+
+    internal object uniffiClone: UniffiCallbackInterfaceClone {
+        override fun callback(handle: Long): Long {
+            return FfiConverterTypeTextListener.handleMap.clone(handle)
+        }
+    }
+
+    internal var vtable = UniffiVTableCallbackInterfaceTextListener.UniffiByValue(
+        uniffiFree,
+        uniffiClone,
+        `onPiece`,
+        `onEnd`,
+    )
+
+    // Registers the foreign callback with the Rust side.
+    // This method is generated for each callback interface.
+    internal fun register(lib: UniffiLib) {
+        lib.uniffi_charsiug2p_mobile_fn_init_callback_vtable_textlistener(vtable)
+    }
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTextListener: FfiConverter<TextListener, Long> {
+    internal val handleMap = UniffiHandleMap<TextListener>()
+
+    override fun lower(value: TextListener): Long {
+        if (value is TextListenerImpl) {
+             // Rust-implemented object.  Clone the handle and return it
+            return value.uniffiCloneHandle()
+         } else {
+            // Kotlin object, generate a new vtable handle and return that.
+            return handleMap.insert(value)
+         }
+    }
+
+    override fun lift(value: Long): TextListener {
+        if ((value and 1.toLong()) == 0.toLong()) {
+            // Rust-generated handle, construct a new class that uses the handle to implement the
+            // interface
+            return TextListenerImpl(UniffiWithHandle, value)
+        } else {
+            // Kotlin-generated handle, get the object from the handle map
+            return handleMap.remove(value)
+        }
+    }
+
+    override fun read(buf: ByteBuffer): TextListener {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: TextListener) = 8UL
+
+    override fun write(value: TextListener, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
+// This template implements a class for working with a Rust struct via a handle
+// to the live Rust struct on the other side of the FFI.
+//
+// There's some subtlety here, because we have to be careful not to operate on a Rust
+// struct after it has been dropped, and because we must expose a public API for freeing
+// theq Kotlin wrapper object in lieu of reliable finalizers. The core requirements are:
+//
+//   * Each instance holds an opaque handle to the underlying Rust struct.
+//     Method calls need to read this handle from the object's state and pass it in to
+//     the Rust FFI.
+//
+//   * When an instance is no longer needed, its handle should be passed to a
+//     special destructor function provided by the Rust FFI, which will drop the
+//     underlying Rust struct.
+//
+//   * Given an instance, calling code is expected to call the special
+//     `destroy` method in order to free it after use, either by calling it explicitly
+//     or by using a higher-level helper like the `use` method. Failing to do so risks
+//     leaking the underlying Rust struct.
+//
+//   * We can't assume that calling code will do the right thing, and must be prepared
+//     to handle Kotlin method calls executing concurrently with or even after a call to
+//     `destroy`, and to handle multiple (possibly concurrent!) calls to `destroy`.
+//
+//   * We must never allow Rust code to operate on the underlying Rust struct after
+//     the destructor has been called, and must never call the destructor more than once.
+//     Doing so may trigger memory unsafety.
+//
+//   * To mitigate many of the risks of leaking memory and use-after-free unsafety, a `Cleaner`
+//     is implemented to call the destructor when the Kotlin object becomes unreachable.
+//     This is done in a background thread. This is not a panacea, and client code should be aware that
+//      1. the thread may starve if some there are objects that have poorly performing
+//     `drop` methods or do significant work in their `drop` methods.
+//      2. the thread is shared across the whole library. This can be tuned by using `android_cleaner = true`,
+//         or `android = true` in the [`kotlin` section of the `uniffi.toml` file](https://mozilla.github.io/uniffi-rs/kotlin/configuration.html).
+//
+// If we try to implement this with mutual exclusion on access to the handle, there is the
+// possibility of a race between a method call and a concurrent call to `destroy`:
+//
+//    * Thread A starts a method call, reads the value of the handle, but is interrupted
+//      before it can pass the handle over the FFI to Rust.
+//    * Thread B calls `destroy` and frees the underlying Rust struct.
+//    * Thread A resumes, passing the already-read handle value to Rust and triggering
+//      a use-after-free.
+//
+// One possible solution would be to use a `ReadWriteLock`, with each method call taking
+// a read lock (and thus allowed to run concurrently) and the special `destroy` method
+// taking a write lock (and thus blocking on live method calls). However, we aim not to
+// generate methods with any hidden blocking semantics, and a `destroy` method that might
+// block if called incorrectly seems to meet that bar.
+//
+// So, we achieve our goals by giving each instance an associated `AtomicLong` counter to track
+// the number of in-flight method calls, and an `AtomicBoolean` flag to indicate whether `destroy`
+// has been called. These are updated according to the following rules:
+//
+//    * The initial value of the counter is 1, indicating a live object with no in-flight calls.
+//      The initial value for the flag is false.
+//
+//    * At the start of each method call, we atomically check the counter.
+//      If it is 0 then the underlying Rust struct has already been destroyed and the call is aborted.
+//      If it is nonzero them we atomically increment it by 1 and proceed with the method call.
+//
+//    * At the end of each method call, we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+//    * When `destroy` is called, we atomically flip the flag from false to true.
+//      If the flag was already true we silently fail.
+//      Otherwise we atomically decrement and check the counter.
+//      If it has reached zero then we destroy the underlying Rust struct.
+//
+// Astute readers may observe that this all sounds very similar to the way that Rust's `Arc<T>` works,
+// and indeed it is, with the addition of a flag to guard against multiple calls to `destroy`.
+//
+// The overall effect is that the underlying Rust struct is destroyed only when `destroy` has been
+// called *and* all in-flight method calls have completed, avoiding violating any of the expectations
+// of the underlying Rust code.
+//
+// This makes a cleaner a better alternative to _not_ calling `destroy()` as
+// and when the object is finished with, but the abstraction is not perfect: if the Rust object's `drop`
+// method is slow, and/or there are many objects to cleanup, and it's on a low end Android device, then the cleaner
+// thread may be starved, and the app will leak memory.
+//
+// In this case, `destroy`ing manually may be a better solution.
+//
+// The cleaner can live side by side with the manual calling of `destroy`. In the order of responsiveness, uniffi objects
+// with Rust peers are reclaimed:
+//
+// 1. By calling the `destroy` method of the object, which calls `rustObject.free()`. If that doesn't happen:
+// 2. When the object becomes unreachable, AND the Cleaner thread gets to call `rustObject.free()`. If the thread is starved then:
+// 3. The memory is reclaimed when the process terminates.
+//
+// [1] https://stackoverflow.com/questions/24376768/can-java-finalize-an-object-when-it-is-still-in-scope/24380219
+//
+
+
+/**
+ * An answer to take piece after piece.
+ */
+public interface TextStreamInterface {
+
+    /**
+     * The whole answer, once [`TextStream::next`] had no more pieces.
+     */
+    fun `generation`(): Generation?
+
+    /**
+     * Waits for the next piece; none once all are taken.
+     *
+     * # Errors
+     * [`MobileError`], once, if the call ended early.
+     */
+    fun `next`(): Piece?
+
+    companion object
+}
+
+/**
+ * An answer to take piece after piece.
+ */
+open class TextStream: Disposable, AutoCloseable, TextStreamInterface
+{
+
+    @Suppress("UNUSED_PARAMETER")
+    /**
+     * @suppress
+     */
+    constructor(withHandle: UniffiWithHandle, handle: Long) {
+        this.handle = handle
+        this.cleanable = UniffiLib.CLEANER.register(this, UniffiCleanAction(handle))
+    }
+
+    /**
+     * @suppress
+     *
+     * This constructor can be used to instantiate a fake object. Only used for tests. Any
+     * attempt to actually use an object constructed this way will fail as there is no
+     * connected Rust object.
+     */
+    @Suppress("UNUSED_PARAMETER")
+    constructor(noHandle: NoHandle) {
+        this.handle = 0
+        this.cleanable = null
+    }
+
+    protected val handle: Long
+    protected val cleanable: UniffiCleaner.Cleanable?
+
+    private val wasDestroyed = AtomicBoolean(false)
+    private val callCounter = AtomicLong(1)
+
+    /**
+     * Whether the current object has been destroyed and its reference is gone in the Rust side.
+     */
+    val uniffiIsDestroyed: Boolean get() = wasDestroyed.get()
+
+    override fun destroy() {
+        // Only allow a single call to this method.
+        // TODO: maybe we should log a warning if called more than once?
+        if (this.wasDestroyed.compareAndSet(false, true)) {
+            // This decrement always matches the initial count of 1 given at creation time.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    @Synchronized
+    override fun close() {
+        this.destroy()
+    }
+
+    internal inline fun <R> callWithHandle(block: (handle: Long) -> R): R {
+        // Check and increment the call counter, to keep the object alive.
+        // This needs a compare-and-set retry loop in case of concurrent updates.
+        do {
+            val c = this.callCounter.get()
+            if (c == 0L) {
+                throw IllegalStateException("${this.javaClass.simpleName} object has already been destroyed")
+            }
+            if (c == Long.MAX_VALUE) {
+                throw IllegalStateException("${this.javaClass.simpleName} call counter would overflow")
+            }
+        } while (! this.callCounter.compareAndSet(c, c + 1L))
+        // Now we can safely do the method call without the handle being freed concurrently.
+        try {
+            return block(this.uniffiCloneHandle())
+        } finally {
+            // This decrement always matches the increment we performed above.
+            if (this.callCounter.decrementAndGet() == 0L) {
+                cleanable?.clean()
+            }
+        }
+    }
+
+    // Use a static inner class instead of a closure so as not to accidentally
+    // capture `this` as part of the cleanable's action.
+    private class UniffiCleanAction(private val handle: Long) : Runnable {
+        override fun run() {
+            if (handle == 0.toLong()) {
+                // Fake object created with `NoHandle`, don't try to free.
+                return;
+            }
+            uniffiRustCall { status ->
+                UniffiLib.uniffi_charsiug2p_mobile_fn_free_textstream(handle, status)
+            }
+        }
+    }
+
+    /**
+     * @suppress
+     */
+    fun uniffiCloneHandle(): Long {
+        if (handle == 0.toLong()) {
+            throw InternalException("uniffiCloneHandle() called on NoHandle object");
+        }
+        return uniffiRustCall() { status ->
+            UniffiLib.uniffi_charsiug2p_mobile_fn_clone_textstream(handle, status)
+        }
+    }
+
+
+    /**
+     * The whole answer, once [`TextStream::next`] had no more pieces.
+     */override fun `generation`(): Generation? {
+            return FfiConverterOptionalTypeGeneration.lift(
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_textstream_generation(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+    /**
+     * Waits for the next piece; none once all are taken.
+     *
+     * # Errors
+     * [`MobileError`], once, if the call ended early.
+     */
+    @Throws(MobileException::class)override fun `next`(): Piece? {
+            return FfiConverterOptionalTypePiece.lift(
+    callWithHandle {
+    uniffiRustCallWithError(MobileException) { _status ->
+    UniffiLib.uniffi_charsiug2p_mobile_fn_method_textstream_next(
+        it,
+        _status)
+}
+    }
+    )
+    }
+
+
+
+
+
+
+
+
+
+    /**
+     * @suppress
+     */
+    companion object
+
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeTextStream: FfiConverter<TextStream, Long> {
+    override fun lower(value: TextStream): Long {
+        return value.uniffiCloneHandle()
+    }
+
+    override fun lift(value: Long): TextStream {
+        return TextStream(UniffiWithHandle, value)
+    }
+
+    override fun read(buf: ByteBuffer): TextStream {
+        return lift(buf.getLong())
+    }
+
+    override fun allocationSize(value: TextStream) = 8UL
+
+    override fun write(value: TextStream, buf: ByteBuffer) {
+        buf.putLong(lower(value))
+    }
+}
+
+
 
 /**
  * Why a call ended early, as a listener gets it.
@@ -3276,6 +4470,196 @@ public object FfiConverterTypeFailure: FfiConverterRustBuffer<Failure> {
     override fun write(value: Failure, buf: ByteBuffer) {
             FfiConverterInt.write(value.`code`, buf)
             FfiConverterString.write(value.`message`, buf)
+    }
+}
+
+
+
+/**
+ * An answer.
+ */
+data class Generation (
+    /**
+     * All pieces' text together.
+     */
+    var `text`: kotlin.String
+    ,
+    /**
+     * All tokens, with a stop token and with those of a stop string.
+     */
+    var `tokens`: List<kotlin.Int>
+    ,
+    /**
+     * Why it ended.
+     */
+    var `ended`: GenerationEnd
+    ,
+    /**
+     * The stop string to which it came.
+     */
+    var `stopString`: kotlin.String?
+    ,
+    /**
+     * How many tokens were before the answer: the conversation's and the prompt's.
+     */
+    var `promptTokens`: kotlin.ULong
+    ,
+    /**
+     * How many of them the model had not read in an earlier call.
+     */
+    var `readTokens`: kotlin.ULong
+    ,
+    /**
+     * From the start of the call until the first token was known; 0 without a token.
+     */
+    var `firstTokenNanoseconds`: kotlin.ULong
+    ,
+    /**
+     * How long the call took.
+     */
+    var `nanoseconds`: kotlin.ULong
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeGeneration: FfiConverterRustBuffer<Generation> {
+    override fun read(buf: ByteBuffer): Generation {
+        return Generation(
+            FfiConverterString.read(buf),
+            FfiConverterSequenceInt.read(buf),
+            FfiConverterTypeGenerationEnd.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Generation) = (
+            FfiConverterString.allocationSize(value.`text`) +
+            FfiConverterSequenceInt.allocationSize(value.`tokens`) +
+            FfiConverterTypeGenerationEnd.allocationSize(value.`ended`) +
+            FfiConverterOptionalString.allocationSize(value.`stopString`) +
+            FfiConverterULong.allocationSize(value.`promptTokens`) +
+            FfiConverterULong.allocationSize(value.`readTokens`) +
+            FfiConverterULong.allocationSize(value.`firstTokenNanoseconds`) +
+            FfiConverterULong.allocationSize(value.`nanoseconds`)
+    )
+
+    override fun write(value: Generation, buf: ByteBuffer) {
+            FfiConverterString.write(value.`text`, buf)
+            FfiConverterSequenceInt.write(value.`tokens`, buf)
+            FfiConverterTypeGenerationEnd.write(value.`ended`, buf)
+            FfiConverterOptionalString.write(value.`stopString`, buf)
+            FfiConverterULong.write(value.`promptTokens`, buf)
+            FfiConverterULong.write(value.`readTokens`, buf)
+            FfiConverterULong.write(value.`firstTokenNanoseconds`, buf)
+            FfiConverterULong.write(value.`nanoseconds`, buf)
+    }
+}
+
+
+
+/**
+ * How an answer is generated.
+ */
+data class GenerationOptions (
+    /**
+     * The most tokens of the answer, 1 to 1048576. It ends earlier where the context is full.
+     */
+    var `maxTokens`: kotlin.UInt = 256u
+    ,
+    /**
+     * Texts that end the answer and are not a part of it, for a model with a tokenizer: 16 at most.
+     */
+    var `stopStrings`: List<kotlin.String> = listOf()
+    ,
+    /**
+     * 0: the best token each time. Else tokens are drawn by chance, below 1 with more of the probable ones.
+     */
+    var `temperature`: kotlin.Double = 0.0
+    ,
+    /**
+     * Draws from so many of the most probable tokens only; 0 means all.
+     */
+    var `topK`: kotlin.UInt = 0u
+    ,
+    /**
+     * Draws from the most probable tokens whose probabilities together reach this, 0 to 1.
+     */
+    var `topP`: kotlin.Double = 1.0
+    ,
+    /**
+     * Draws from tokens that are at least this share as probable as the most probable one, 0 to 1.
+     */
+    var `minP`: kotlin.Double = 0.0
+    ,
+    /**
+     * Makes tokens that the text has already less probable if it is above 1.
+     */
+    var `repetitionPenalty`: kotlin.Double = 1.0
+    ,
+    /**
+     * The same seed draws the same tokens from the same text, on every machine.
+     */
+    var `seed`: kotlin.ULong = 0uL
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeGenerationOptions: FfiConverterRustBuffer<GenerationOptions> {
+    override fun read(buf: ByteBuffer): GenerationOptions {
+        return GenerationOptions(
+            FfiConverterUInt.read(buf),
+            FfiConverterSequenceString.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterUInt.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterDouble.read(buf),
+            FfiConverterULong.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: GenerationOptions) = (
+            FfiConverterUInt.allocationSize(value.`maxTokens`) +
+            FfiConverterSequenceString.allocationSize(value.`stopStrings`) +
+            FfiConverterDouble.allocationSize(value.`temperature`) +
+            FfiConverterUInt.allocationSize(value.`topK`) +
+            FfiConverterDouble.allocationSize(value.`topP`) +
+            FfiConverterDouble.allocationSize(value.`minP`) +
+            FfiConverterDouble.allocationSize(value.`repetitionPenalty`) +
+            FfiConverterULong.allocationSize(value.`seed`)
+    )
+
+    override fun write(value: GenerationOptions, buf: ByteBuffer) {
+            FfiConverterUInt.write(value.`maxTokens`, buf)
+            FfiConverterSequenceString.write(value.`stopStrings`, buf)
+            FfiConverterDouble.write(value.`temperature`, buf)
+            FfiConverterUInt.write(value.`topK`, buf)
+            FfiConverterDouble.write(value.`topP`, buf)
+            FfiConverterDouble.write(value.`minP`, buf)
+            FfiConverterDouble.write(value.`repetitionPenalty`, buf)
+            FfiConverterULong.write(value.`seed`, buf)
     }
 }
 
@@ -3369,6 +4753,21 @@ data class ModelInfo (
      * The most bytes of `<language>: word` that a model of words takes; else 0.
      */
     var `maxInputBytes`: kotlin.ULong
+    ,
+    /**
+     * How many tokens a text of a language model can have, with its prompt; else 0.
+     */
+    var `contextTokens`: kotlin.ULong
+    ,
+    /**
+     * How many tokens a language model knows; else 0.
+     */
+    var `vocabSize`: kotlin.ULong
+    ,
+    /**
+     * Whether a language model takes and gives text: the library has its tokenizer.
+     */
+    var `hasTokenizer`: kotlin.Boolean
 
 ){
 
@@ -3391,6 +4790,9 @@ public object FfiConverterTypeModelInfo: FfiConverterRustBuffer<ModelInfo> {
             FfiConverterSequenceString.read(buf),
             FfiConverterSequenceString.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterBoolean.read(buf),
         )
     }
 
@@ -3400,7 +4802,10 @@ public object FfiConverterTypeModelInfo: FfiConverterRustBuffer<ModelInfo> {
             FfiConverterSequenceTypeInputInfo.allocationSize(value.`inputs`) +
             FfiConverterSequenceString.allocationSize(value.`outputs`) +
             FfiConverterSequenceString.allocationSize(value.`languages`) +
-            FfiConverterULong.allocationSize(value.`maxInputBytes`)
+            FfiConverterULong.allocationSize(value.`maxInputBytes`) +
+            FfiConverterULong.allocationSize(value.`contextTokens`) +
+            FfiConverterULong.allocationSize(value.`vocabSize`) +
+            FfiConverterBoolean.allocationSize(value.`hasTokenizer`)
     )
 
     override fun write(value: ModelInfo, buf: ByteBuffer) {
@@ -3410,6 +4815,9 @@ public object FfiConverterTypeModelInfo: FfiConverterRustBuffer<ModelInfo> {
             FfiConverterSequenceString.write(value.`outputs`, buf)
             FfiConverterSequenceString.write(value.`languages`, buf)
             FfiConverterULong.write(value.`maxInputBytes`, buf)
+            FfiConverterULong.write(value.`contextTokens`, buf)
+            FfiConverterULong.write(value.`vocabSize`, buf)
+            FfiConverterBoolean.write(value.`hasTokenizer`, buf)
     }
 }
 
@@ -3536,6 +4944,54 @@ public object FfiConverterTypePhonemes: FfiConverterRustBuffer<Phonemes> {
             FfiConverterString.write(value.`word`, buf)
             FfiConverterString.write(value.`phonemes`, buf)
             FfiConverterULong.write(value.`nanoseconds`, buf)
+    }
+}
+
+
+
+/**
+ * A piece of an answer.
+ */
+data class Piece (
+    /**
+     * Whole characters, and nothing of a stop string. Empty for a model without a tokenizer, and where the last tokens
+     * of an answer have no text.
+     */
+    var `text`: kotlin.String
+    ,
+    /**
+     * The tokens since the piece before.
+     */
+    var `tokens`: List<kotlin.Int>
+
+){
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePiece: FfiConverterRustBuffer<Piece> {
+    override fun read(buf: ByteBuffer): Piece {
+        return Piece(
+            FfiConverterString.read(buf),
+            FfiConverterSequenceInt.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Piece) = (
+            FfiConverterString.allocationSize(value.`text`) +
+            FfiConverterSequenceInt.allocationSize(value.`tokens`)
+    )
+
+    override fun write(value: Piece, buf: ByteBuffer) {
+            FfiConverterString.write(value.`text`, buf)
+            FfiConverterSequenceInt.write(value.`tokens`, buf)
     }
 }
 
@@ -3867,6 +5323,57 @@ public object FfiConverterTypeExtent : FfiConverterRustBuffer<Extent>{
 
 
 
+/**
+ * Why an answer ended.
+ */
+
+enum class GenerationEnd {
+
+    /**
+     * It has as many tokens as were asked for.
+     */
+    LENGTH,
+    /**
+     * The model gave a token that ends it.
+     */
+    STOP_TOKEN,
+    /**
+     * It came to a stop string.
+     */
+    STOP_STRING,
+    /**
+     * The model's context is full.
+     */
+    CONTEXT_FULL;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeGenerationEnd: FfiConverterRustBuffer<GenerationEnd> {
+    override fun read(buf: ByteBuffer) = try {
+        GenerationEnd.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: GenerationEnd) = 4UL
+
+    override fun write(value: GenerationEnd, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
 
 
 /**
@@ -3980,6 +5487,21 @@ sealed class MobileException(message: String): kotlin.Exception(message) {
         class NotTested(message: String) : MobileException(message)
 
     /**
+     * A prompt that the model does not take.
+     */
+        class BadPrompt(message: String) : MobileException(message)
+
+    /**
+     * The text fills the model's context, so nothing can follow it.
+     */
+        class ContextFull(message: String) : MobileException(message)
+
+    /**
+     * A conversation of another session.
+     */
+        class OtherConversation(message: String) : MobileException(message)
+
+    /**
      * A defect: of this library, or of a listener that it called.
      */
         class Panic(message: String) : MobileException(message)
@@ -4018,7 +5540,10 @@ public object FfiConverterTypeMobileError : FfiConverterRustBuffer<MobileExcepti
             19 -> MobileException.QueueFull(FfiConverterString.read(buf))
             20 -> MobileException.ModelFailed(FfiConverterString.read(buf))
             21 -> MobileException.NotTested(FfiConverterString.read(buf))
-            22 -> MobileException.Panic(FfiConverterString.read(buf))
+            22 -> MobileException.BadPrompt(FfiConverterString.read(buf))
+            23 -> MobileException.ContextFull(FfiConverterString.read(buf))
+            24 -> MobileException.OtherConversation(FfiConverterString.read(buf))
+            25 -> MobileException.Panic(FfiConverterString.read(buf))
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
 
@@ -4114,8 +5639,20 @@ public object FfiConverterTypeMobileError : FfiConverterRustBuffer<MobileExcepti
                 buf.putInt(21)
                 Unit
             }
-            is MobileException.Panic -> {
+            is MobileException.BadPrompt -> {
                 buf.putInt(22)
+                Unit
+            }
+            is MobileException.ContextFull -> {
+                buf.putInt(23)
+                Unit
+            }
+            is MobileException.OtherConversation -> {
+                buf.putInt(24)
+                Unit
+            }
+            is MobileException.Panic -> {
+                buf.putInt(25)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -4138,7 +5675,11 @@ enum class ModelKind {
     /**
      * `phonemize`, with words.
      */
-    WORDS;
+    WORDS,
+    /**
+     * `generate`, with a prompt.
+     */
+    TEXT;
 
 
 
@@ -4168,6 +5709,166 @@ public object FfiConverterTypeModelKind: FfiConverterRustBuffer<ModelKind> {
 
 
 
+/**
+ * A part of a prompt.
+ */
+sealed class PromptPart {
+
+    /**
+     * Text, for a model with a tokenizer. Names of special tokens in it are text like any other.
+     */
+    data class Text(
+        /**
+         * The text.
+         */
+        val `text`: kotlin.String) : PromptPart()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * A special token by its name, such as `<|im_end|>`, for a model with a tokenizer.
+     */
+    data class Special(
+        /**
+         * The name in the model's `tokenizer.json`.
+         */
+        val `name`: kotlin.String) : PromptPart()
+
+    {
+
+
+        companion object
+    }
+
+    /**
+     * Token ids.
+     */
+    data class Tokens(
+        /**
+         * The ids.
+         */
+        val `tokens`: List<kotlin.Int>) : PromptPart()
+
+    {
+
+
+        companion object
+    }
+
+
+
+
+
+
+
+
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePromptPart : FfiConverterRustBuffer<PromptPart>{
+    override fun read(buf: ByteBuffer): PromptPart {
+        return when(buf.getInt()) {
+            1 -> PromptPart.Text(
+                FfiConverterString.read(buf),
+                )
+            2 -> PromptPart.Special(
+                FfiConverterString.read(buf),
+                )
+            3 -> PromptPart.Tokens(
+                FfiConverterSequenceInt.read(buf),
+                )
+            else -> throw RuntimeException("invalid enum value, something is very wrong!!")
+        }
+    }
+
+    override fun allocationSize(value: PromptPart): ULong = when(value) {
+        is PromptPart.Text -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`text`)
+            )
+        }
+        is PromptPart.Special -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`name`)
+            )
+        }
+        is PromptPart.Tokens -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterSequenceInt.allocationSize(value.`tokens`)
+            )
+        }
+    }
+
+    override fun write(value: PromptPart, buf: ByteBuffer) {
+        when(value) {
+            is PromptPart.Text -> {
+                buf.putInt(1)
+                FfiConverterString.write(value.`text`, buf)
+                Unit
+            }
+            is PromptPart.Special -> {
+                buf.putInt(2)
+                FfiConverterString.write(value.`name`, buf)
+                Unit
+            }
+            is PromptPart.Tokens -> {
+                buf.putInt(3)
+                FfiConverterSequenceInt.write(value.`tokens`, buf)
+                Unit
+            }
+        }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
+    }
+}
+
+
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?> {
+    override fun read(buf: ByteBuffer): kotlin.String? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterString.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.String?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterString.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.String?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterString.write(value, buf)
+        }
+    }
+}
+
+
+
 
 /**
  * @suppress
@@ -4194,6 +5895,38 @@ public object FfiConverterOptionalTypeCancellation: FfiConverterRustBuffer<Cance
         } else {
             buf.put(1)
             FfiConverterTypeCancellation.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeConversation: FfiConverterRustBuffer<Conversation?> {
+    override fun read(buf: ByteBuffer): Conversation? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeConversation.read(buf)
+    }
+
+    override fun allocationSize(value: Conversation?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeConversation.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Conversation?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeConversation.write(value, buf)
         }
     }
 }
@@ -4236,6 +5969,38 @@ public object FfiConverterOptionalTypeFailure: FfiConverterRustBuffer<Failure?> 
 /**
  * @suppress
  */
+public object FfiConverterOptionalTypeGeneration: FfiConverterRustBuffer<Generation?> {
+    override fun read(buf: ByteBuffer): Generation? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeGeneration.read(buf)
+    }
+
+    override fun allocationSize(value: Generation?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeGeneration.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Generation?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeGeneration.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterOptionalTypePhonemes: FfiConverterRustBuffer<Phonemes?> {
     override fun read(buf: ByteBuffer): Phonemes? {
         if (buf.get().toInt() == 0) {
@@ -4258,6 +6023,66 @@ public object FfiConverterOptionalTypePhonemes: FfiConverterRustBuffer<Phonemes?
         } else {
             buf.put(1)
             FfiConverterTypePhonemes.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypePiece: FfiConverterRustBuffer<Piece?> {
+    override fun read(buf: ByteBuffer): Piece? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypePiece.read(buf)
+    }
+
+    override fun allocationSize(value: Piece?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypePiece.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Piece?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypePiece.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceInt: FfiConverterRustBuffer<List<kotlin.Int>> {
+    override fun read(buf: ByteBuffer): List<kotlin.Int> {
+        val len = buf.getInt()
+        return List<kotlin.Int>(len) {
+            FfiConverterInt.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<kotlin.Int>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterInt.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<kotlin.Int>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterInt.write(it, buf)
         }
     }
 }
@@ -4454,6 +6279,34 @@ public object FfiConverterSequenceTypeExtent: FfiConverterRustBuffer<List<Extent
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeExtent.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypePromptPart: FfiConverterRustBuffer<List<PromptPart>> {
+    override fun read(buf: ByteBuffer): List<PromptPart> {
+        val len = buf.getInt()
+        return List<PromptPart>(len) {
+            FfiConverterTypePromptPart.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<PromptPart>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePromptPart.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<PromptPart>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePromptPart.write(it, buf)
         }
     }
 }

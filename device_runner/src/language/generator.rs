@@ -1,53 +1,16 @@
 //! The loop: a prompt in blocks, then a token a step, over one cache that is written in place.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use charsiug2p_g2p_tvm::{Argument, Float16, Function, Tensor, TvmError};
+use charsiug2p_g2p_tvm::TvmError;
+use charsiug2p_language::{BadStep, Cache, Decoder};
 use charsiug2p_workload::{
-    divergence, log_probability, margin, nanoseconds, top_two, BadLogits, Ended, Output,
-    ProbeOptions, Sampler,
+    divergence, log_probability, margin, top_two, Ended, Output, ProbeOptions, Sampler,
 };
 
 use super::item::{Behind, Item};
-use super::{CacheDtype, LanguageOrder};
-
-/// What is wrong with a step.
-#[derive(Debug)]
-pub enum BadStep {
-    Tvm(TvmError),
-    NotFinite { step: usize, value: f32 },
-    NoToken { step: usize, token: i32 },
-    NotBest { step: usize, token: i32 },
-    NotDrawn { step: usize, reason: BadLogits },
-}
-
-impl From<TvmError> for BadStep {
-    fn from(error: TvmError) -> Self {
-        Self::Tvm(error)
-    }
-}
-
-impl fmt::Display for BadStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tvm(error) => error.fmt(f),
-            Self::NotFinite { step, value } => {
-                write!(f, "the model's logits of step {step} hold {value}, not a finite number")
-            }
-            Self::NoToken { step, token } => {
-                write!(f, "step {step} answered token {token}, outside the vocabulary")
-            }
-            Self::NotBest { step, token } => {
-                write!(f, "step {step} answered token {token}, which is not its best logit")
-            }
-            Self::NotDrawn { step, reason } => {
-                write!(f, "no token can be drawn at step {step}: {reason}")
-            }
-        }
-    }
-}
+use super::LanguageOrder;
 
 /// How long a generation took.
 #[derive(Default)]
@@ -59,49 +22,28 @@ pub struct Times {
     pub steps: Vec<u64>,
 }
 
-/// A model's functions and the buffers that all prompts share.
+/// A model, and the cache that all prompts share.
 pub struct Generator {
-    prefill: Function,
-    step: Function,
-    block: usize,
+    decoder: Decoder,
+    /// Need not be cleared between prompts: nothing beyond a row's own position is read.
+    cache: Cache,
     new_tokens: usize,
     stop_tokens: Vec<i32>,
     sampler: Option<Sampler>,
-    /// `[T]` for the T tokens of a block.
-    input: Tensor,
-    /// `[1]`, two of them: a virtual machine keeps what it returned last, which is the token, and a tensor that it
-    /// keeps cannot be written.
-    tokens: [Tensor; 2],
-    /// `[1]`.
-    position: Tensor,
-    /// Need not be cleared between prompts: nothing beyond a row's own position is read.
-    cache: Tensor,
-    /// `[1, V]` of the last step.
-    logits: Tensor,
 }
 
 impl Generator {
     pub fn new(
-        prefill: Function,
-        step: Function,
+        decoder: Decoder,
         order: &LanguageOrder,
         sampler: Option<Sampler>,
     ) -> Result<Self, TvmError> {
         Ok(Self {
-            prefill,
-            step,
+            cache: decoder.cache()?,
+            decoder,
             sampler,
-            block: order.block,
             new_tokens: order.new_tokens,
             stop_tokens: order.stop_tokens.clone(),
-            input: Tensor::zeros::<i32>(&[order.block])?,
-            tokens: [Tensor::zeros::<i32>(&[1])?, Tensor::zeros::<i32>(&[1])?],
-            position: Tensor::zeros::<i32>(&[1])?,
-            cache: match order.cache_dtype {
-                CacheDtype::Float32 => Tensor::zeros::<f32>(&order.cache_shape)?,
-                CacheDtype::Float16 => Tensor::zeros::<Float16>(&order.cache_shape)?,
-            },
-            logits: Tensor::zeros::<f32>(&[1, order.vocab_size])?,
         })
     }
 
@@ -116,7 +58,8 @@ impl Generator {
     ) -> Result<(Output, Times), BadStep> {
         let started = Instant::now();
         let mut times = Times::default();
-        times.prefills.reserve_exact(item.prompt.len() / self.block + 1);
+        let size = self.decoder.sizes().block;
+        times.prefills.reserve_exact(item.prompt.len() / size + 1);
         let (count, forced) = match &item.behind {
             Behind::Own => (self.new_tokens, None),
             Behind::Exactly(count) => (*count, None),
@@ -125,40 +68,33 @@ impl Generator {
         times.steps.reserve_exact(count);
         let mut answer = Answer::new(count, probe);
         answer.log_probabilities = forced.map(|_| Vec::with_capacity(count));
-        let split = item.prompt.split_last();
-        let (&last, before) = split.ok_or(TvmError::Layout("the prompt is empty"))?;
-        for (number, block) in before.chunks(self.block).enumerate() {
-            times.prefills.push(self.take(block, number * self.block)?);
+        let (&last, before) = item.prompt.split_last().ok_or(BadStep::Empty)?;
+        for (number, block) in before.chunks(size).enumerate() {
+            times.prefills.push(self.decoder.prefill(&mut self.cache, block, number * size)?);
         }
         // The prompt's last token is the first step's.
-        let mut current = usize::from(self.tokens[0].is_shared());
-        self.tokens[current].as_mut_slice::<i32>()?.fill(last);
+        let mut fed = last;
         if let Some(sampler) = &mut self.sampler {
             sampler.begin(&item.prompt);
         }
         for step in 0..count {
-            times.steps.push(self.decode(current, before.len() + step)?);
-            let best = self.tokens[current].as_slice::<i32>()?[0];
-            let logits = self.logits.row::<f32>(&[0])?;
+            let (best, took) = self.decoder.step(&mut self.cache, fed, before.len() + step)?;
+            times.steps.push(took);
+            let logits = self.decoder.logits()?;
             answer.take(step, best, logits, probe)?;
-            let next = if let Some(&fed) = forced.and_then(|forced| forced.tokens.get(step)) {
-                answer.weigh(step, fed, logits)?;
+            fed = if let Some(&given) = forced.and_then(|forced| forced.tokens.get(step)) {
+                answer.weigh(step, given, logits)?;
                 answer.diverge(step, forced.and_then(|forced| forced.top(step)), logits)?;
-                fed
+                given
             } else if let Some(sampler) = &mut self.sampler {
                 let drawn = sampler.choose(logits);
                 answer.instead(drawn.map_err(|reason| BadStep::NotDrawn { step, reason })?)
             } else {
                 best
             };
-            if item.behind == Behind::Own && self.stop_tokens.contains(&next) {
+            if item.behind == Behind::Own && self.stop_tokens.contains(&fed) {
                 answer.ended = Some(Ended::StopToken);
                 break;
-            }
-            if next != best {
-                // The machine keeps the tensor that it returned: another token goes into the other one.
-                current = 1 - current;
-                self.tokens[current].as_mut_slice::<i32>()?.fill(next);
             }
         }
         if forced.is_none() {
@@ -166,44 +102,6 @@ impl Generator {
         }
         times.total = started.elapsed();
         Ok((answer.into_output(), times))
-    }
-
-    /// Writes the keys and values of a block, whose first token is at `first`.
-    fn take(&mut self, block: &[i32], first: usize) -> Result<u64, TvmError> {
-        self.input.set_shape(&[block.len()])?;
-        self.input.write(block)?;
-        self.place(first)?;
-        let started = Instant::now();
-        self.prefill.call_tensor(&[
-            Argument::Tensor(&self.input),
-            Argument::Tensor(&self.position),
-            Argument::InPlace(&mut self.cache),
-        ])?;
-        Ok(nanoseconds(started.elapsed()))
-    }
-
-    /// Feeds the current token at `position`; the next one takes its place.
-    fn decode(&mut self, current: usize, position: usize) -> Result<u64, TvmError> {
-        self.place(position)?;
-        let token = &mut self.tokens[current];
-        let started = Instant::now();
-        let next = self.step.call_tensor(&[
-            Argument::InPlace(token),
-            Argument::Tensor(&self.position),
-            Argument::InPlace(&mut self.cache),
-            Argument::InPlace(&mut self.logits),
-        ])?;
-        let took = nanoseconds(started.elapsed());
-        if next.is_same(token) {
-            Ok(took)
-        } else {
-            Err(TvmError::Layout("the step returned another tensor than its token"))
-        }
-    }
-
-    fn place(&mut self, position: usize) -> Result<(), TvmError> {
-        self.position.as_mut_slice::<i32>()?.fill(i32::try_from(position).unwrap_or(i32::MAX));
-        Ok(())
     }
 }
 

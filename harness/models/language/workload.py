@@ -27,7 +27,7 @@ from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
 from harness.models.language.texts import FILE as TOKENIZER
 from harness.models.language.texts import Codec
 from harness.models.options import ModelOption, ModelOptions
-from harness.models.workload import Compilable, Expected, TimedModel
+from harness.models.workload import TOKENIZER_SUFFIX, Compilable, Expected, TimedModel
 from harness.protocol.schema import PRECISIONS, AnyRecord, Kind, Precision, RecordOptions, Sample, Tensors, WorkItem
 from harness.protocol.tensors import encode
 from harness.validate import Decoded, ItemParity, answerless, compare_forced, decodings
@@ -51,6 +51,15 @@ INT4_GROUP = ModelOption(
     metavar="N",
     default="32",
     choices=("32", "64", "128"),
+    commands=("suites", "compile", "xcframework", "package"),
+)
+CONTEXT = ModelOption(
+    "--context-tokens",
+    "positions of language models' caches, for longer texts in an app (default: what the prompts need)",
+    metavar="N",
+    value=int,
+    limits=(1, 1 << 20),
+    commands=("suites", "compile", "xcframework", "package"),
 )
 GRAPH = (
     *("network.py", "ops.py", "rotary.py", "functions.py", "loading.py", "weights.py"),
@@ -72,7 +81,6 @@ class LanguageModel(GreedyWorkload):
     kind: ClassVar[Kind] = "language"
     unit: ClassVar[str] = "prompt"
     probe: ClassVar[RecordOptions] = RecordOptions(margins=True)
-    in_apps: ClassVar[bool] = False
     explained_by: ClassVar[str] = "harness.explain.language:refuse"
 
     def __init__(
@@ -102,7 +110,13 @@ class LanguageModel(GreedyWorkload):
                 cure="give a smaller --max-output-len",
             )
         block = CACHE_BLOCK if codec is None else TEXT_BLOCK
-        self.capacity = -(-(prompts.room + self.tokens) // block) * block
+        context = CONTEXT.of(options.own) or 0
+        if context > self.decoder.context:
+            raise UsageError(
+                f"{name} takes {self.decoder.context} positions, and --context-tokens is {context}",
+                cure="give a smaller --context-tokens",
+            )
+        self.capacity = -(-max(prompts.room + self.tokens, context) // block) * block
         self.weights_sha256 = str(weights["sha256"])
         # Times are of as many tokens on both sides and in all runs, whatever the tokens are.
         exactly = {"exactly": [self.tokens]} if self.stops else {}
@@ -137,11 +151,15 @@ class LanguageModel(GreedyWorkload):
                 "int4_group": self.int4_group,
                 "sources": hash_sources([here / name for name in GRAPH], here),
             },
+            files={} if self.codec is None else {f"{self.name}{TOKENIZER_SUFFIX}": self.codec.path},
             metadata={
                 **sizes,
                 "new_tokens": self.tokens,
                 "weights_sha256": self.weights_sha256,
                 **({"stop_tokens": list(self.stops)} if self.stops else {}),
+                # An app uses all positions that the model knows, and the cache may have some more.
+                **({"context": self.decoder.context} if self.decoder.context < self.capacity else {}),
+                **({} if self.codec is None else {"tokenizer_sha256": hash_file(self.codec.path)}),
             },
             precisions=PRECISIONS,
         )
@@ -299,5 +317,5 @@ def identifier(name: str) -> str:
 
 
 KIND = WorkloadKind(
-    "language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN, PROMPTS, INT4_GROUP)
+    "language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN, PROMPTS, INT4_GROUP, CONTEXT)
 )

@@ -56,6 +56,8 @@ def build_library(
     else:
         raise NoRunner(f"no library is built for {archive.metadata.target}", cure="compile for this machine or for iOS")
     package = BRIDGE if flutter else PACKAGE
+    # Tokenizers are three megabytes of code, for models that have one.
+    tokenizers = {model: hash_file(path) for model, path in archive.tokenizers.items()}
     workspace = root / BRIDGE_WORKSPACE if flutter else None
     suffix, crate_type = (SUFFIX, "cdylib") if apple is None else ("a", "staticlib")
     name = f"lib{package.replace('-', '_')}.{suffix}"
@@ -70,6 +72,8 @@ def build_library(
         "rustc": toolchain.version,
         "stripped": stripped,
     }
+    if tokenizers:
+        fields["tokenizers"] = tokenizers
     if workspace is not None:
         paths = [workspace / "Cargo.toml", workspace / "Cargo.lock", *workspace.glob("src/*.rs")]
         fields["bridge"] = hash_sources(paths, workspace)
@@ -77,7 +81,14 @@ def build_library(
     def build(folder: Path) -> None:
         progress("building the library with cargo")
         plan = cargo_build(
-            platform, toolchain, cache, apple, package=package, crate_type=crate_type, workspace=workspace
+            platform,
+            toolchain,
+            cache,
+            apple,
+            package=package,
+            crate_type=crate_type,
+            workspace=workspace,
+            features=["tokenizer"] if tokenizers else [],
         )
         # For the last package alone, so that both kinds share all others.
         flags = ["--", "-Cstrip=symbols"] if stripped else []

@@ -73,12 +73,18 @@ def make_manifest(folder: Path, archive: Archive, *, package: str, harness_versi
         target=metadata.target,
         archive_sha256=archive.sha256,
         models=named,
-        contents=archive_contents(archive.path),
+        contents=[*archive_contents(archive.path), *_tokenizers(archive)],
         files={
             path.relative_to(folder).as_posix(): PackagedFile(size=path.stat().st_size, sha256=hash_file(path))
             for path in paths
         },
     )
+
+
+def _tokenizers(archive: Archive) -> Iterator[Content]:
+    """Return the models' tokenizers, which the library has as they are in their files."""
+    for model, path in archive.tokenizers.items():
+        yield Content.of(f"the tokenizer of {model}", path.read_bytes())
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -24,8 +24,16 @@ NOT_PACKAGED = ("rust", "generated.json", "flutter_rust_bridge.yaml")
 """What of the Flutter plugin is for those who change it."""
 LICENCES = ("LICENSE", "NOTICE", "THIRD_PARTY_NOTICES.md")
 BINDINGS = {
-    "c": {"c/charsiug2p.h": "include/charsiug2p.h", "c/example.c": "example.c"},
-    "kotlin": {"kotlin/charsiug2p/charsiug2p.kt": "kotlin/charsiug2p/charsiug2p.kt", "kotlin/Example.kt": "Example.kt"},
+    "c": {
+        "c/charsiug2p.h": "include/charsiug2p.h",
+        "c/example.c": "example.c",
+        "c/example_text.c": "example_text.c",
+    },
+    "kotlin": {
+        "kotlin/charsiug2p/charsiug2p.kt": "kotlin/charsiug2p/charsiug2p.kt",
+        "kotlin/Example.kt": "Example.kt",
+        "kotlin/ExampleText.kt": "ExampleText.kt",
+    },
 }
 """The files of a package by its language: where each is in ``bindings``, and where in the package."""
 

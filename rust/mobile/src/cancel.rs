@@ -31,8 +31,8 @@ impl Cancellation {
 
     /// Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
     ///
-    /// Whoever waits for an answer gets the error at once. Words that are not yet decoded are left out. A word or a
-    /// tensor call that runs already is not interrupted: its answer is dropped.
+    /// Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+    /// a token or a tensor call that runs already is not interrupted: its answer is dropped.
     pub fn cancel(&self) {
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
     }

@@ -159,6 +159,30 @@ pub enum MobileError {
         /// Why.
         message: String,
     },
+    /// A prompt that the model does not take.
+    #[error("{message}")]
+    BadPrompt {
+        /// What is wrong.
+        message: String,
+    },
+    /// The text fills the model's context, so nothing can follow it.
+    #[error("{tokens} tokens leave no room for another one in the context of {context}")]
+    ContextFull {
+        /// Of the conversation with the prompt.
+        tokens: u64,
+        /// The most that there can be.
+        context: u64,
+    },
+    /// A conversation of another session.
+    #[error(
+        "the conversation is of another session, of the model {of:?}; this one is of {model:?}"
+    )]
+    OtherConversation {
+        /// The model of the conversation.
+        of: String,
+        /// The session's.
+        model: String,
+    },
     /// A defect: of this library, or of a listener that it called.
     #[error("a defect, please report it: {message}")]
     Panic {
@@ -194,6 +218,9 @@ impl MobileError {
             Self::ModelFailed { .. } => 20,
             Self::Panic { .. } => 21,
             Self::NotTested { .. } => 22,
+            Self::BadPrompt { .. } => 23,
+            Self::ContextFull { .. } => 24,
+            Self::OtherConversation { .. } => 25,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod convert;
 mod free;
+mod text;
 
 use std::ffi::{c_char, c_void, CString};
 use std::sync::Arc;
@@ -47,6 +48,9 @@ pub enum Code {
     ModelFailed = 20,
     Panic = 21,
     NotTested = 22,
+    BadPrompt = 23,
+    ContextFull = 24,
+    OtherConversation = 25,
 }
 
 /// The type of a tensor's elements.
@@ -258,7 +262,8 @@ pub unsafe extern "C" fn charsiug2p_phonemize(
         let (session, language) =
             unsafe { (borrow(session, "session")?, text(language, "language")?) };
         // SAFETY: by the caller's promise.
-        let (words, cancellation) = unsafe { (texts(words, count)?, optional(cancellation)) };
+        let (words, cancellation) =
+            unsafe { (texts(words, count, "words")?, optional(cancellation)) };
         let found = session.0.phonemize(language, words, cancellation)?;
         let found = found.iter().map(|one| owned_text(&one.phonemes)).collect();
         // SAFETY: by the caller's promise.
@@ -300,7 +305,8 @@ pub unsafe extern "C" fn charsiug2p_stream(
         let (session, language) =
             unsafe { (borrow(session, "session")?, text(language, "language")?) };
         // SAFETY: by the caller's promise.
-        let (words, cancellation) = unsafe { (texts(words, count)?, optional(cancellation)) };
+        let (words, cancellation) =
+            unsafe { (texts(words, count, "words")?, optional(cancellation)) };
         let on_word = on_word.ok_or_else(|| convert::bad("on_word is null"))?;
         for one in session.0.stream(language, words, cancellation)?.words() {
             let one = one?;

@@ -3,6 +3,7 @@ use std::ptr::{null, null_mut};
 use proptest::prelude::*;
 
 use super::free::*;
+use super::text::*;
 use super::*;
 
 /// One of each error, by which the numbers of the header are held to those of the crate.
@@ -37,6 +38,10 @@ fn errors() -> Vec<(Code, MobileError)> {
         (Code::QueueFull, MobileError::QueueFull { capacity: 0 }),
         (Code::ModelFailed, MobileError::ModelFailed { model: text(), message: text() }),
         (Code::Panic, MobileError::Panic { message: text() }),
+        (Code::NotTested, MobileError::NotTested { message: text() }),
+        (Code::BadPrompt, MobileError::BadPrompt { message: text() }),
+        (Code::ContextFull, MobileError::ContextFull { tokens: 0, context: 0 }),
+        (Code::OtherConversation, MobileError::OtherConversation { of: text(), model: text() }),
     ]
 }
 
@@ -46,7 +51,7 @@ fn numbers_are_those_of_the_header() {
         assert_eq!(code as i32, error.code());
         assert!(!error.to_string().is_empty());
     }
-    assert_eq!(errors().len(), Code::Panic as usize);
+    assert_eq!(errors().len(), Code::OtherConversation as usize);
     let elements = [
         Element::Float64,
         Element::Float32,
@@ -99,6 +104,17 @@ fn null_everywhere_is_an_error_or_nothing() {
         };
         assert_eq!(told(stream).0, bad);
         assert_eq!(told(|message| charsiug2p_warm_up(null(), message)).0, bad);
+        let conversation = |message| charsiug2p_conversation(null(), null_mut(), message);
+        assert_eq!(told(conversation).0, bad);
+        let generate = |message| {
+            let (user, out) = (null_mut(), null_mut());
+            let (parts, options, talk) = (null(), null(), null());
+            charsiug2p_generate(null(), parts, 2, options, talk, null(), None, user, out, message)
+        };
+        assert_eq!(told(generate), (bad, "session is null".to_owned()));
+        let get = |message| charsiug2p_generation_get(null(), null_mut(), message);
+        assert_eq!(told(get).0, bad);
+        charsiug2p_generation_defaults(null_mut());
         assert_eq!(told(|message| charsiug2p_tensors_get(null(), 0, null_mut(), message)).0, bad);
         assert_eq!(charsiug2p_warm_up(null(), null_mut()), bad, "the message may be null, too");
         assert_eq!(charsiug2p_tensors_count(null()), 0);
@@ -111,6 +127,8 @@ fn null_everywhere_is_an_error_or_nothing() {
         charsiug2p_free_cancellation(null_mut());
         charsiug2p_free_tensors(null_mut());
         charsiug2p_free_phonemes(null_mut());
+        charsiug2p_free_conversation(null_mut());
+        charsiug2p_free_generation(null_mut());
         charsiug2p_free_text(null_mut());
     }
 }

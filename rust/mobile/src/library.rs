@@ -125,6 +125,9 @@ impl ModelLibrary {
             ModelKind::Words => {
                 json!({"name": model.name, "languages": model.languages, "max_input_bytes": model.max_input_bytes})
             }
+            ModelKind::Text => {
+                json!({"name": model.name, "context_tokens": model.context_tokens, "vocab_size": model.vocab_size, "has_tokenizer": model.has_tokenizer})
+            }
         };
         let Versions { library, tvm, target, archive_sha256 } = &self.metadata.versions;
         let models: Vec<Value> = self.metadata.models.iter().map(|one| model(&one.info)).collect();

@@ -1,9 +1,11 @@
 //! What the library holds, from `system_lib_metadata.json`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use charsiug2p_g2p_pipeline::SystemLibMetadata;
+use charsiug2p_language::{CacheDtype, Sizes, PREFILL, STEP};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::MobileError;
 use crate::tensor::{DataType, Extent, InputInfo};
@@ -14,6 +16,8 @@ pub const G2P: &str = "g2p";
 /// Compiled in by the build script; empty without an archive.
 pub(crate) const EMBEDDED: &str = include_str!(concat!(env!("OUT_DIR"), "/metadata.json"));
 
+include!(concat!(env!("OUT_DIR"), "/tokenizers.rs"));
+
 /// What a model is called with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ModelKind {
@@ -21,6 +25,8 @@ pub enum ModelKind {
     Tensors,
     /// `phonemize`, with words.
     Words,
+    /// `generate`, with a prompt.
+    Text,
 }
 
 /// A model in the library.
@@ -38,6 +44,29 @@ pub struct ModelInfo {
     pub languages: Vec<String>,
     /// The most bytes of `<language>: word` that a model of words takes; else 0.
     pub max_input_bytes: u64,
+    /// How many tokens a text of a language model can have, with its prompt; else 0.
+    pub context_tokens: u64,
+    /// How many tokens a language model knows; else 0.
+    pub vocab_size: u64,
+    /// Whether a language model takes and gives text: the library has its tokenizer.
+    pub has_tokenizer: bool,
+}
+
+impl ModelInfo {
+    /// A model with nothing of what only one kind has.
+    pub(crate) fn new(name: String, kind: ModelKind) -> Self {
+        Self {
+            name,
+            kind,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            languages: Vec::new(),
+            max_input_bytes: 0,
+            context_tokens: 0,
+            vocab_size: 0,
+            has_tokenizer: false,
+        }
+    }
 }
 
 /// Versions of the library and of what it holds.
@@ -65,6 +94,19 @@ pub(crate) struct ModelEntry {
 pub(crate) enum Source {
     Tensors { prefix: String },
     Words(Box<SystemLibMetadata>),
+    Text(Box<TextSource>),
+}
+
+/// A language model.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TextSource {
+    /// The functions to their prefixes.
+    pub prefixes: BTreeMap<String, String>,
+    pub sizes: Sizes,
+    /// Tokens that end an answer.
+    pub stop_tokens: Vec<i32>,
+    /// The content of its `tokenizer.json`.
+    pub tokenizer: Option<&'static [u8]>,
 }
 
 /// The metadata, read and checked.
@@ -80,7 +122,7 @@ struct Raw {
     #[serde(default)]
     kind: RawKind,
     #[serde(default)]
-    models: Vec<RawModel>,
+    models: Vec<Value>,
     archive_sha256: String,
     target: String,
     tvm_version: String,
@@ -94,6 +136,25 @@ enum RawKind {
     #[default]
     G2p,
     Tensors,
+}
+
+/// What the metadata calls a language model's kind.
+const LANGUAGE: &str = "language";
+
+#[derive(Deserialize)]
+struct RawLanguage {
+    name: String,
+    prefixes: BTreeMap<String, String>,
+    vocab_size: usize,
+    capacity: usize,
+    /// The positions that the model knows, where the cache has more.
+    context: Option<usize>,
+    block: usize,
+    #[serde(default)]
+    stop_tokens: Vec<i32>,
+    cache_shape: Vec<usize>,
+    #[serde(default)]
+    cache_dtype: CacheDtype,
 }
 
 #[derive(Deserialize)]
@@ -134,7 +195,9 @@ impl Metadata {
         if raw.kind == RawKind::G2p {
             models.push(words(text)?);
         }
-        models.extend(raw.models.into_iter().map(tensors));
+        for value in raw.models {
+            models.push(described(value)?);
+        }
         let mut seen = BTreeSet::new();
         for model in &models {
             if !seen.insert(&model.info.name) {
@@ -174,14 +237,48 @@ fn words(text: &str) -> Result<ModelEntry, MobileError> {
     metadata.config.check().map_err(|error| bad(&error))?;
     metadata.system_lib_prefixes().map_err(|error| bad(&error))?;
     let info = ModelInfo {
-        name: G2P.to_owned(),
-        kind: ModelKind::Words,
-        inputs: Vec::new(),
-        outputs: Vec::new(),
         languages: metadata.languages.clone().unwrap_or_default(),
         max_input_bytes: metadata.config.max_input_bytes as u64,
+        ..ModelInfo::new(G2P.to_owned(), ModelKind::Words)
     };
     Ok(ModelEntry { info, source: Source::Words(Box::new(metadata)) })
+}
+
+/// One of the models beside that of words.
+fn described(value: Value) -> Result<ModelEntry, MobileError> {
+    if value.get("kind").and_then(Value::as_str) == Some(LANGUAGE) {
+        return language(serde_json::from_value(value).map_err(|error| bad(&error))?);
+    }
+    Ok(tensors(serde_json::from_value(value).map_err(|error| bad(&error))?))
+}
+
+fn language(raw: RawLanguage) -> Result<ModelEntry, MobileError> {
+    let named = |reason: String| bad(&format!("the model {:?}: {reason}", raw.name));
+    let capacity = raw.context.map_or(raw.capacity, |context| context.min(raw.capacity));
+    let sizes = Sizes {
+        vocab_size: raw.vocab_size,
+        capacity,
+        block: raw.block.min(capacity),
+        cache_shape: raw.cache_shape,
+        cache_dtype: raw.cache_dtype,
+    };
+    sizes.check().map_err(named)?;
+    if ![PREFILL, STEP].iter().all(|&name| raw.prefixes.contains_key(name)) {
+        return Err(named(format!("it needs the functions {PREFILL:?} and {STEP:?}")));
+    }
+    if let Some(token) = raw.stop_tokens.iter().find(|&&token| !sizes.knows(token)) {
+        return Err(named(format!("the stop token {token} is outside of its vocabulary")));
+    }
+    let tokenizer = TOKENIZERS.iter().find(|(name, _)| *name == raw.name).map(|(_, data)| *data);
+    let info = ModelInfo {
+        context_tokens: sizes.capacity as u64,
+        vocab_size: sizes.vocab_size as u64,
+        has_tokenizer: tokenizer.is_some(),
+        ..ModelInfo::new(raw.name, ModelKind::Text)
+    };
+    let (prefixes, stop_tokens) = (raw.prefixes, raw.stop_tokens);
+    let source = TextSource { prefixes, sizes, stop_tokens, tokenizer };
+    Ok(ModelEntry { info, source: Source::Text(Box::new(source)) })
 }
 
 fn tensors(raw: RawModel) -> ModelEntry {
@@ -195,12 +292,9 @@ fn tensors(raw: RawModel) -> ModelEntry {
         shape: raw.shape.into_iter().map(extent).collect(),
     };
     let info = ModelInfo {
-        name: raw.name,
-        kind: ModelKind::Tensors,
         inputs: raw.inputs.into_iter().map(input).collect(),
         outputs: raw.outputs.into_iter().map(|output| output.name).collect(),
-        languages: Vec::new(),
-        max_input_bytes: 0,
+        ..ModelInfo::new(raw.name, ModelKind::Tensors)
     };
     ModelEntry { info, source: Source::Tensors { prefix: raw.prefix } }
 }

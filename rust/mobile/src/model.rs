@@ -3,27 +3,36 @@
 use std::time::Instant;
 
 use charsiug2p_g2p_pipeline::{PipelineError, Session as Decoder, SystemLibMetadata};
-use charsiug2p_g2p_tvm::{Argument, DeviceConfig, Function, TvmError, TvmModule, DEFAULT_ENTRY};
+use charsiug2p_g2p_tvm::{Argument, DeviceConfig, Function, TvmModule, DEFAULT_ENTRY};
 use charsiug2p_workload::{nanoseconds, ProbeOptions};
 
 use crate::error::MobileError;
-use crate::metadata::{ModelEntry, ModelInfo, Source};
+use crate::metadata::{ModelEntry, ModelInfo, ModelKind, Source};
+use crate::reasons::{while_loading, while_running};
 use crate::tensor::{from_tvm, in_order, to_tvm, NamedTensor};
+use crate::text_model::TextModel;
 use crate::worker::Model;
 
 /// Frees the buffers in the pools of TVM's that no tensor uses.
 const TRIM: &str = "vm.builtin.memory_manager.clear";
 
-/// A model of either kind.
+/// A model of any kind.
 pub(crate) enum Loaded {
     Tensors(TensorModel),
     Words(Box<WordModel>),
+    Text(Box<TextModel>),
 }
 
 impl Model for Loaded {
     fn trim() {
         // A runtime without the function keeps its pools, which a later model uses.
         let _ = Function::global(TRIM).and_then(|clear| clear.call(&[]));
+    }
+
+    fn tidy(&mut self) {
+        if let Self::Text(model) = self {
+            model.tidy();
+        }
     }
 }
 
@@ -45,28 +54,52 @@ impl Loaded {
             Source::Words(metadata) => {
                 WordModel::load(name, metadata).map(|model| Self::Words(Box::new(model)))
             }
+            Source::Text(source) => {
+                TextModel::load(name, source).map(|model| Self::Text(Box::new(model)))
+            }
         }
     }
 
-    /// Runs a model of tensors; one of words was refused before it was asked.
+    /// Runs a model of tensors; one of another kind was refused before it was asked.
     pub fn run(&mut self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, MobileError> {
         match self {
             Self::Tensors(model) => model.run(inputs),
-            Self::Words(model) => Err(wrong_kind(&model.name, "words")),
+            other => Err(other.wrong_kind()),
         }
     }
 
-    /// Runs a model of words; one of tensors was refused before it was asked.
+    /// Runs a model of words; one of another kind was refused before it was asked.
     pub fn spell(&mut self, prompt: &str) -> Result<Spelled, MobileError> {
         match self {
             Self::Words(model) => model.spell(prompt),
-            Self::Tensors(model) => Err(wrong_kind(&model.info.name, "tensors")),
+            other => Err(other.wrong_kind()),
+        }
+    }
+
+    /// The model of texts; one of another kind was refused before it was asked.
+    pub fn text(&mut self) -> Result<&mut TextModel, MobileError> {
+        match self {
+            Self::Text(model) => Ok(model),
+            other => Err(other.wrong_kind()),
+        }
+    }
+
+    fn wrong_kind(&self) -> MobileError {
+        match self {
+            Self::Tensors(model) => wrong_kind(&model.info.name, ModelKind::Tensors),
+            Self::Words(model) => wrong_kind(&model.name, ModelKind::Words),
+            Self::Text(model) => wrong_kind(model.name(), ModelKind::Text),
         }
     }
 }
 
-/// The error for a call that the model does not answer.
-pub(crate) fn wrong_kind(model: &str, takes: &str) -> MobileError {
+/// The error for a call that a model of this kind does not answer.
+pub(crate) fn wrong_kind(model: &str, kind: ModelKind) -> MobileError {
+    let takes = match kind {
+        ModelKind::Tensors => "tensors",
+        ModelKind::Words => "words",
+        ModelKind::Text => "prompts",
+    };
     MobileError::WrongKind { model: model.to_owned(), takes: takes.to_owned() }
 }
 
@@ -134,59 +167,5 @@ impl WordModel {
             message: message(),
         })?;
         Ok(Spelled { phonemes: output.text, nanoseconds: nanoseconds(started.elapsed()) })
-    }
-}
-
-/// Why a model cannot be loaded.
-fn while_loading(model: &str, error: &TvmError) -> MobileError {
-    let (model, message) = (model.to_owned(), error.to_string());
-    match error {
-        TvmError::NotLinked | TvmError::NoGlobal { .. } | TvmError::Version { .. } => {
-            MobileError::NotLinked { message }
-        }
-        TvmError::NoModel { .. } => MobileError::ModelMissing { model, message },
-        error if is_memory(error) => MobileError::OutOfMemory { message },
-        _ => MobileError::CorruptModel { model, message },
-    }
-}
-
-/// Why a loaded model failed.
-fn while_running(model: &str, error: &TvmError) -> MobileError {
-    let message = error.to_string();
-    if is_memory(error) {
-        MobileError::OutOfMemory { message }
-    } else {
-        MobileError::ModelFailed { model: model.to_owned(), message }
-    }
-}
-
-/// C++ reports exhausted memory by an exception of this name, which TVM passes on as text.
-fn is_memory(error: &TvmError) -> bool {
-    match error {
-        TvmError::TooLarge(_) => true,
-        TvmError::Raised { message, .. } => message.contains("bad_alloc"),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_of_tvm_keep_apart() {
-        let raised = |message: &str| TvmError::Raised {
-            doing: "loading".to_owned(),
-            kind: "InternalError".to_owned(),
-            message: message.to_owned(),
-        };
-        let loading = |error| while_loading("m", &error).code();
-        assert_eq!(loading(TvmError::NotLinked), 1);
-        assert_eq!(loading(TvmError::NoModel { prefix: "m_".to_owned() }), 5);
-        assert_eq!(loading(raised("Invalid magic number")), 6);
-        assert_eq!(loading(raised("std::bad_alloc")), 7);
-        assert_eq!(loading(TvmError::TooLarge(vec![1])), 7);
-        assert_eq!(while_running("m", &raised("std::bad_alloc")).code(), 7);
-        assert_eq!(while_running("m", &raised("a shape does not match")).code(), 20);
     }
 }

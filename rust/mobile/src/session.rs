@@ -1,23 +1,25 @@
 //! A loaded model that any thread may call.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use charsiug2p_g2p_core::Language;
-use crossbeam_channel::{bounded, select};
+use crossbeam_channel::bounded;
 
 use crate::cancel::Cancellation;
 use crate::error::MobileError;
 use crate::guard::caught;
 use crate::metadata::{ModelEntry, ModelInfo, ModelKind, Source};
 use crate::model::{wrong_kind, Loaded};
-use crate::stream::{Failure, PhonemeListener, PhonemeStream, Phonemes};
+use crate::stream::{Ends, Failure, PhonemeListener, PhonemeStream, Phonemes};
 use crate::tensor::{in_order, Extent, InputInfo, NamedTensor};
+use crate::text::{GenerationOptions, PromptPart};
 use crate::worker::{After, Worker};
 
 /// The most calls that a session may be asked to queue.
 pub const MAX_QUEUE: u32 = 1024;
 /// Results that a stream holds for a consumer that has not fetched them yet.
-const STREAM_BUFFER: usize = 4;
+pub(crate) const STREAM_BUFFER: usize = 4;
 
 /// How a session is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
@@ -49,13 +51,17 @@ impl SessionOptions {
 /// A model on a thread of its own. Calls from any thread are queued and answered in their order.
 ///
 /// Calls that return an answer block until it is there, so an app does not make them on its UI thread.
-/// [`Session::listen`] and [`Session::release_memory`] return at once.
+/// [`Session::listen`], [`Session::listen_to_text`] and [`Session::release_memory`] return at once.
 #[derive(uniffi::Object)]
 pub struct Session {
-    entry: Arc<ModelEntry>,
-    worker: Worker<Loaded>,
+    pub(crate) entry: Arc<ModelEntry>,
+    pub(crate) worker: Worker<Loaded>,
+    /// Distinguishes it from all other sessions.
+    pub(crate) number: u64,
     never: Arc<Cancellation>,
 }
+
+static SESSIONS: AtomicU64 = AtomicU64::new(0);
 
 impl Session {
     pub(crate) fn start(
@@ -66,13 +72,14 @@ impl Session {
         let loaded = entry.clone();
         let load = Box::new(move || Loaded::load(&loaded));
         let worker = Worker::start(&entry.info.name, options.queue_capacity, load)?;
-        Ok(Arc::new(Self { entry, worker, never: Cancellation::new() }))
+        let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Self { entry, worker, number, never: Cancellation::new() }))
     }
 
     /// The prompts of all words; the first that the model does not take is an error.
     fn prompts(&self, language: &str, words: &[String]) -> Result<Vec<String>, MobileError> {
         let Source::Words(metadata) = &self.entry.source else {
-            return Err(wrong_kind(&self.entry.info.name, "tensors"));
+            return Err(wrong_kind(&self.entry.info.name, self.entry.info.kind));
         };
         let bad = |error: charsiug2p_g2p_core::InputError| MobileError::BadWord {
             message: error.to_string(),
@@ -82,11 +89,20 @@ impl Session {
         words.iter().map(|word| format.prompt(&language, word).map_err(bad)).collect()
     }
 
-    fn or_never(&self, cancellation: Option<Arc<Cancellation>>) -> Arc<Cancellation> {
+    pub(crate) fn or_never(&self, cancellation: Option<Arc<Cancellation>>) -> Arc<Cancellation> {
         cancellation.unwrap_or_else(|| self.never.clone())
     }
 
-    fn check_open(&self) -> Result<(), MobileError> {
+    /// What ends a call of the session early.
+    pub(crate) fn ends(&self, cancellation: &Arc<Cancellation>) -> Ends {
+        Ends {
+            cancelled: cancellation.clone(),
+            closed: self.worker.closed().clone(),
+            closed_error: self.worker.closed_error(),
+        }
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), MobileError> {
         if self.is_closed() {
             return Err(self.worker.closed_error());
         }
@@ -113,8 +129,8 @@ impl Session {
         cancellation: Option<Arc<Cancellation>>,
     ) -> Result<Vec<NamedTensor>, MobileError> {
         self.check_open()?;
-        if self.entry.info.kind == ModelKind::Words {
-            return Err(wrong_kind(&self.entry.info.name, "words"));
+        if self.entry.info.kind != ModelKind::Tensors {
+            return Err(wrong_kind(&self.entry.info.name, self.entry.info.kind));
         }
         in_order(&self.entry.info.inputs, &inputs)?;
         self.worker.call(&self.or_never(cancellation), move |model| model.run(&inputs))?.wait()
@@ -157,22 +173,14 @@ impl Session {
         let prompts = self.prompts(language, &words)?;
         let cancellation = self.or_never(cancellation);
         let (results, received) = bounded(STREAM_BUFFER);
-        let (cancelled, closed) = (cancellation.clone(), self.worker.closed().clone());
-        let closed_error = self.worker.closed_error();
+        let ends = self.ends(&cancellation);
         let pending = self.worker.call(&cancellation, move |model| {
             for (at, (word, prompt)) in (0_u32..).zip(words.into_iter().zip(prompts)) {
                 let spelled = model.spell(&prompt)?;
                 let one = Phonemes::new(at, word, spelled.phonemes, spelled.nanoseconds);
-                if cancelled.is_cancelled() {
-                    return Err(MobileError::Cancelled);
-                }
-                select! {
-                    send(results, one) -> sent => if sent.is_err() {
-                        // The consumer dropped the stream.
-                        return Ok(());
-                    },
-                    recv(cancelled.signal()) -> _ => return Err(MobileError::Cancelled),
-                    recv(closed.signal()) -> _ => return Err(closed_error),
+                if !ends.send(&results, one)? {
+                    // The consumer dropped the stream.
+                    return Ok(());
                 }
             }
             Ok(())
@@ -197,17 +205,11 @@ impl Session {
         self.check_open()?;
         let prompts = self.prompts(language, &words)?;
         let cancellation = self.or_never(cancellation);
-        let (cancelled, closed) = (cancellation.clone(), self.worker.closed().clone());
-        let closed_error = self.worker.closed_error();
+        let ends = self.ends(&cancellation);
         self.worker.post(&cancellation, move |model| {
             let ended = model.and_then(|model| {
                 for (at, (word, prompt)) in (0_u32..).zip(words.into_iter().zip(prompts)) {
-                    if closed.is_cancelled() {
-                        return Err(closed_error);
-                    }
-                    if cancelled.is_cancelled() {
-                        return Err(MobileError::Cancelled);
-                    }
+                    ends.check()?;
                     let spelled = caught(|| model.spell(&prompt))?;
                     let one = Phonemes::new(at, word, spelled.phonemes, spelled.nanoseconds);
                     listened(|| listener.on_word(one))?;
@@ -238,6 +240,12 @@ impl Session {
                 let language = first.map_or("eng-us", String::as_str);
                 self.phonemize(language, vec!["a".to_owned()], None).map(drop)
             }
+            // Two tokens, so that both functions are called.
+            Source::Text(_) => {
+                let prompt = vec![PromptPart::Tokens { tokens: vec![0, 0] }];
+                let options = GenerationOptions { max_tokens: 1, ..GenerationOptions::default() };
+                self.generate(prompt, options, None, None).map(drop)
+            }
         }
     }
 
@@ -265,7 +273,7 @@ impl Session {
 }
 
 /// A listener is the app's: its panic is an error like any other.
-fn listened(call: impl FnOnce()) -> Result<(), MobileError> {
+pub(crate) fn listened(call: impl FnOnce()) -> Result<(), MobileError> {
     caught(|| {
         call();
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_channel::{select, Receiver};
+use crossbeam_channel::{select, Receiver, Sender};
 
 use crate::cancel::Cancellation;
 use crate::error::MobileError;
@@ -52,14 +52,89 @@ pub trait PhonemeListener: Send + Sync {
     fn on_end(&self, failure: Option<Failure>);
 }
 
+/// What ends a call early.
+#[derive(Clone)]
+pub(crate) struct Ends {
+    pub cancelled: Arc<Cancellation>,
+    pub closed: Arc<Cancellation>,
+    /// The error of a session that was closed.
+    pub closed_error: MobileError,
+}
+
+impl Ends {
+    /// Whether the call is to go on.
+    pub fn check(&self) -> Result<(), MobileError> {
+        if self.closed.is_cancelled() {
+            return Err(self.closed_error.clone());
+        }
+        if self.cancelled.is_cancelled() {
+            return Err(MobileError::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// Waits until the consumer has room for it. False if the consumer is gone.
+    pub fn send<T>(&self, results: &Sender<T>, one: T) -> Result<bool, MobileError> {
+        if self.cancelled.is_cancelled() {
+            return Err(MobileError::Cancelled);
+        }
+        select! {
+            send(results, one) -> sent => Ok(sent.is_ok()),
+            recv(self.cancelled.signal()) -> _ => Err(MobileError::Cancelled),
+            recv(self.closed.signal()) -> _ => Err(self.closed_error.clone()),
+        }
+    }
+}
+
+/// What a call sends one after the other, and how it ends.
+pub(crate) struct Sent<T, R> {
+    received: Receiver<T>,
+    cancellation: Arc<Cancellation>,
+    /// How the call ended; taken by whoever finds that nothing follows.
+    pending: Mutex<Option<Pending<R>>>,
+}
+
+/// What [`Sent::next`] finds.
+pub(crate) enum Next<T, R> {
+    One(T),
+    /// Told once.
+    End(R),
+    /// After the end, or after an error.
+    Nothing,
+}
+
+impl<T, R> Sent<T, R> {
+    pub fn new(
+        received: Receiver<T>,
+        cancellation: Arc<Cancellation>,
+        pending: Pending<R>,
+    ) -> Self {
+        Self { received, cancellation, pending: Mutex::new(Some(pending)) }
+    }
+
+    /// Waits for what is sent next.
+    pub fn next(&self) -> Result<Next<T, R>, MobileError> {
+        // Held while it waits: of several threads one after the other takes something.
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if pending.is_none() {
+            return Ok(Next::Nothing);
+        }
+        // What was sent before a cancellation is dropped, so that nothing follows its error.
+        if !self.cancellation.is_cancelled() {
+            select! {
+                recv(self.received) -> one => if let Ok(one) = one {
+                    return Ok(Next::One(one));
+                },
+                recv(self.cancellation.signal()) -> _ => {}
+            }
+        }
+        pending.take().map_or(Ok(Next::Nothing), |pending| pending.wait().map(Next::End))
+    }
+}
+
 /// Phonemes to take one after the other.
 #[derive(uniffi::Object)]
-pub struct PhonemeStream {
-    received: Receiver<Phonemes>,
-    cancellation: Arc<Cancellation>,
-    /// How the call ended; taken by whoever finds no more words.
-    pending: Mutex<Option<Pending<()>>>,
-}
+pub struct PhonemeStream(Sent<Phonemes, ()>);
 
 impl PhonemeStream {
     pub(crate) fn new(
@@ -67,7 +142,7 @@ impl PhonemeStream {
         cancellation: Arc<Cancellation>,
         pending: Pending<()>,
     ) -> Arc<Self> {
-        Arc::new(Self { received, cancellation, pending: Mutex::new(Some(pending)) })
+        Arc::new(Self(Sent::new(received, cancellation, pending)))
     }
 }
 
@@ -78,21 +153,10 @@ impl PhonemeStream {
     /// # Errors
     /// [`MobileError`], once, if the call ended early.
     pub fn next(&self) -> Result<Option<Phonemes>, MobileError> {
-        // Held while it waits: of several threads one after the other takes a word.
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.is_none() {
-            return Ok(None);
-        }
-        // Words that were decoded before a cancellation are dropped, so that nothing follows its error.
-        if !self.cancellation.is_cancelled() {
-            select! {
-                recv(self.received) -> one => if one.is_ok() {
-                    return Ok(one.ok());
-                },
-                recv(self.cancellation.signal()) -> _ => {}
-            }
-        }
-        pending.take().map_or(Ok(None), |pending| pending.wait().map(|()| None))
+        Ok(match self.0.next()? {
+            Next::One(one) => Some(one),
+            Next::End(()) | Next::Nothing => None,
+        })
     }
 }
 

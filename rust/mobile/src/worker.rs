@@ -17,6 +17,9 @@ use crate::guard::caught;
 pub(crate) trait Model: Sized + 'static {
     /// Frees what the process keeps of models that were dropped.
     fn trim();
+
+    /// Frees what nobody will ask for again.
+    fn tidy(&mut self) {}
 }
 
 type Load<M> = Box<dyn FnMut() -> Result<M, MobileError> + Send>;
@@ -145,6 +148,11 @@ impl<M: Model> Worker<M> {
         let _ = self.wake.try_send(());
     }
 
+    /// What wakes the worker so that the model tidies up. Sending never waits.
+    pub fn waker(&self) -> Sender<()> {
+        self.wake.clone()
+    }
+
     /// Ends the worker. Calls that wait get [`MobileError::Closed`].
     pub fn close(&self) {
         self.closed.cancel();
@@ -234,7 +242,9 @@ fn serve<M: Model>(
                 // Closed, and all that waited was answered.
                 Err(_) => break,
             },
-            recv(woken) -> _ => {}
+            recv(woken) -> _ => if let Some(model) = &mut kept.model {
+                model.tidy();
+            },
         }
         if release.swap(false, Ordering::AcqRel) {
             kept.release();

@@ -4,7 +4,7 @@
 use charsiug2p_mobile::{ModelLibrary, SessionOptions};
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn more_memory_than_there_is_is_an_error_while_loading() {
     let text = include_str!(concat!(env!("OUT_DIR"), "/metadata.json"));
     let squeezed: String = text.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! The real library with two unrelated models: G2P's and `tests/mobile/scaled_model.py`.
+//! The real library with unrelated models: G2P's, `tests/mobile/scaled_model.py`, and a language model (`test_text.rs`).
 //!
 //! `tools/test-rust` links them. In a program without them each test is ignored.
 
@@ -42,19 +42,24 @@ fn floats(outputs: &[NamedTensor], name: &str) -> Vec<f32> {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn models_and_versions_are_listed() {
     let library = library();
     let models = library.models();
     let found: Vec<_> = models.iter().map(|one| (one.name.as_str(), one.kind)).collect();
-    assert_eq!(found, [("g2p", ModelKind::Words), ("scaled", ModelKind::Tensors)]);
-    assert_eq!(models[1].outputs, ["scaled", "sums"]);
+    let expected = [
+        ("g2p", ModelKind::Words),
+        ("tiny_llama", ModelKind::Text),
+        ("scaled", ModelKind::Tensors),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(models[2].outputs, ["scaled", "sums"]);
     let versions = library.versions();
     assert_eq!((versions.library.as_str(), versions.archive_sha256.len()), ("0.1.0", 64));
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn both_models_answer_at_the_same_time() {
     let (words_session, scaled) = (load("g2p"), load("scaled"));
     let expected = words_session.phonemize("eng-us", words(), None).unwrap();
@@ -81,7 +86,7 @@ fn both_models_answer_at_the_same_time() {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn a_stream_gives_word_after_word_and_can_be_left() {
     let session = load("g2p");
     let expected = session.phonemize("eng-us", words(), None).unwrap();
@@ -122,7 +127,7 @@ impl PhonemeListener for Sent {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn a_listener_hears_every_word_and_one_end() {
     let session = load("g2p");
     let listen = |limit: usize, cancellation: Option<Arc<Cancellation>>| {
@@ -146,7 +151,7 @@ fn a_listener_hears_every_word_and_one_end() {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn wrong_calls_are_typed_errors() {
     let (library, g2p, scaled) = (library(), load("g2p"), load("scaled"));
     let options = |queue_capacity| SessionOptions { queue_capacity };
@@ -182,7 +187,7 @@ fn wrong_calls_are_typed_errors() {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn metadata_of_another_build_is_refused() {
     let text = include_str!(concat!(env!("OUT_DIR"), "/metadata.json"));
     assert!(ModelLibrary::open_with_metadata(text).is_ok());
@@ -200,7 +205,7 @@ fn metadata_of_another_build_is_refused() {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn memory_is_released_and_comes_back() {
     let library = library();
     let session = library.load("g2p", SessionOptions::default()).unwrap();
@@ -239,7 +244,7 @@ fn shared(model: &str) -> Arc<Session> {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn any_tensors_are_answered_or_refused() {
     let session = shared("scaled");
     let given = prop::collection::vec(tensor(), 0..4);
@@ -265,7 +270,7 @@ fn any_tensors_are_answered_or_refused() {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn any_words_are_answered_or_refused() {
     let session = shared("g2p");
     let words = prop::collection::vec(".{0,12}", 0..3);
@@ -283,7 +288,7 @@ fn any_words_are_answered_or_refused() {
 }
 
 #[test]
-#[cfg_attr(not(two_models), ignore = "link the two models: see tools/test-rust")]
+#[cfg_attr(not(test_models), ignore = "link the models: see tools/test-rust")]
 fn any_name_of_a_model_and_any_queue_are_answered_or_refused() {
     let library = library();
     runner(200)

@@ -161,6 +161,20 @@ impl Sampler {
         Ok(token)
     }
 
+    /// The token with the best score, the first of equal ones, which the text then has. Of the options only the repetition
+    /// penalty can make it another one than that of the best logit.
+    ///
+    /// # Errors
+    /// [`BadLogits`].
+    pub fn choose_best(&mut self, logits: &[f32]) -> Result<i32, BadLogits> {
+        self.process(logits)?;
+        let best = self.best();
+        let at = self.scores.iter().position(|&score| score >= best);
+        let token = at.and_then(|at| i32::try_from(at).ok()).ok_or(BadLogits::Nothing)?;
+        self.see(token);
+        Ok(token)
+    }
+
     /// The scores `[V]` from which a step's token is drawn; minus infinity for those that are left out.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ fn write(folder: &Path, library: &str, out: &Path) -> Result<(), Box<dyn Error>>
     }
     let header = out.join("c/charsiug2p.h");
     let config = cbindgen::Config::from_file(folder.join("cbindgen.toml"))?;
-    let sources = ["src/ffi.rs", "src/ffi/free.rs"].map(|name| folder.join(name));
+    let sources = ["src/ffi.rs", "src/ffi/free.rs", "src/ffi/text.rs"].map(|name| folder.join(name));
     let builder = sources.into_iter().fold(cbindgen::Builder::new(), cbindgen::Builder::with_src);
     builder.with_config(config).generate()?.write_to_file(header);
     Ok(())

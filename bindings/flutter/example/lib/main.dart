@@ -40,6 +40,7 @@ class _ModelPageState extends State<ModelPage> {
   final _words = TextEditingController(text: 'Char siu');
   final _language = TextEditingController(text: 'eng-us');
   final _path = TextEditingController();
+  final _prompt = TextEditingController(text: 'The three largest cities of the country are');
   late final List<ModelInfo> _models = widget.library.models();
   late ModelInfo _model = _models.first;
   final Map<String, Session> _sessions = {};
@@ -76,6 +77,29 @@ class _ModelPageState extends State<ModelPage> {
     return [for (final one in found) '${one.word}  ${one.phonemes}  ${_milliseconds(one.nanoseconds)}'];
   }
 
+  Future<List<String>> _answer(Session session) async {
+    final prompt = session.model().hasTokenizer
+        ? PromptPart(text: _prompt.text)
+        : PromptPart(tokens: Int32List.fromList([1, 2, 3]));
+    const options = GenerationOptions(
+      maxTokens: 64,
+      stopStrings: [],
+      temperature: 0,
+      topK: 0,
+      topP: 1,
+      minP: 0,
+      repetitionPenalty: 1,
+      seed: 0,
+    );
+    var answer = '';
+    final pieces = session.streamText(prompt: [prompt], options: options, cancellation: Cancellation.create());
+    await for (final piece in pieces) {
+      answer += piece.text.isEmpty ? ' ${piece.tokens.join(' ')}' : piece.text;
+      if (mounted) setState(() => _lines = [answer]);
+    }
+    return [answer];
+  }
+
   Future<List<String>> _detect(Session session) async {
     final input = session.model().inputs.single;
     final [_, channels, height, width] = [for (final extent in input.shape) extent.size ?? 1];
@@ -102,12 +126,19 @@ class _ModelPageState extends State<ModelPage> {
     _words.dispose();
     _language.dispose();
     _path.dispose();
+    _prompt.dispose();
     super.dispose();
   }
 
   @override
   Widget build(BuildContext context) {
-    final words = _model.kind == ModelKind.words;
+    final kind = _model.kind;
+    final words = kind == ModelKind.words;
+    final (label, work) = switch (kind) {
+      ModelKind.words => ('Phonemes', _phonemes),
+      ModelKind.text => ('Answer', _answer),
+      ModelKind.tensors => ('Detect', _detect),
+    };
     return Scaffold(
       appBar: AppBar(title: const Text('On-device models')),
       body: ListView(
@@ -123,11 +154,14 @@ class _ModelPageState extends State<ModelPage> {
           ),
           if (words) TextField(controller: _language, decoration: const InputDecoration(labelText: 'Language')),
           if (words) TextField(controller: _words, decoration: const InputDecoration(labelText: 'Words')),
-          if (!words) TextField(controller: _path, decoration: const InputDecoration(labelText: 'Path of a picture')),
+          if (kind == ModelKind.text)
+            TextField(controller: _prompt, decoration: const InputDecoration(labelText: 'Prompt')),
+          if (kind == ModelKind.tensors)
+            TextField(controller: _path, decoration: const InputDecoration(labelText: 'Path of a picture')),
           const SizedBox(height: 16),
           FilledButton(
-            onPressed: _busy ? null : () => _show(words ? _phonemes : _detect),
-            child: Text(words ? 'Phonemes' : 'Detect'),
+            onPressed: _busy ? null : () => _show(work),
+            child: Text(label),
           ),
           for (final line in _lines) Padding(padding: const EdgeInsets.only(top: 8), child: Text(line)),
         ],

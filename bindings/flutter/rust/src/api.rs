@@ -56,10 +56,21 @@ pub enum ErrorKind {
     Panic,
     /// A self-test without orders, or one whose file cannot be written.
     NotTested,
+    /// A prompt that the model does not take.
+    BadPrompt,
+    /// The text fills the model's context.
+    ContextFull,
+    /// A conversation of another session.
+    OtherConversation,
+}
+
+/// Dart's integers have a sign.
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl ErrorKind {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 25] = [
         Self::NotLinked,
         Self::BadMetadata,
         Self::OtherBuild,
@@ -82,6 +93,9 @@ impl ErrorKind {
         Self::ModelFailed,
         Self::Panic,
         Self::NotTested,
+        Self::BadPrompt,
+        Self::ContextFull,
+        Self::OtherConversation,
     ];
 }
 
@@ -225,6 +239,8 @@ pub enum ModelKind {
     Tensors,
     /// `phonemize`, with words.
     Words,
+    /// `generate`, with a prompt.
+    Text,
 }
 
 /// A model in the library.
@@ -242,6 +258,12 @@ pub struct ModelInfo {
     pub languages: Vec<String>,
     /// The most bytes of `<language>: word` that a model of words takes; else 0.
     pub max_input_bytes: i64,
+    /// How many tokens a text of a language model can have, with its prompt; else 0.
+    pub context_tokens: i64,
+    /// How many tokens a language model knows; else 0.
+    pub vocab_size: i64,
+    /// Whether a language model takes and gives text.
+    pub has_tokenizer: bool,
 }
 
 impl ModelInfo {
@@ -249,6 +271,7 @@ impl ModelInfo {
         let kind = match theirs.kind {
             mobile::ModelKind::Tensors => ModelKind::Tensors,
             mobile::ModelKind::Words => ModelKind::Words,
+            mobile::ModelKind::Text => ModelKind::Text,
         };
         Self {
             name: theirs.name,
@@ -256,7 +279,10 @@ impl ModelInfo {
             inputs: theirs.inputs.into_iter().map(InputInfo::ours).collect(),
             outputs: theirs.outputs,
             languages: theirs.languages,
-            max_input_bytes: i64::try_from(theirs.max_input_bytes).unwrap_or(i64::MAX),
+            max_input_bytes: count(theirs.max_input_bytes),
+            context_tokens: count(theirs.context_tokens),
+            vocab_size: count(theirs.vocab_size),
+            has_tokenizer: theirs.has_tokenizer,
         }
     }
 }
@@ -289,8 +315,216 @@ pub struct Phonemes {
 
 impl Phonemes {
     fn ours(theirs: mobile::Phonemes) -> Self {
-        let nanoseconds = i64::try_from(theirs.nanoseconds).unwrap_or(i64::MAX);
+        let nanoseconds = count(theirs.nanoseconds);
         Self { index: theirs.index, word: theirs.word, phonemes: theirs.phonemes, nanoseconds }
+    }
+}
+
+/// A part of a prompt: one of the three.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptPart {
+    /// Text, for a model with a tokenizer. Names of special tokens in it are text like any other.
+    pub text: Option<String>,
+    /// A special token by its name.
+    pub special: Option<String>,
+    /// Token ids.
+    pub tokens: Option<Vec<i32>>,
+}
+
+impl PromptPart {
+    fn theirs(self) -> Result<mobile::PromptPart, ModelException> {
+        match (self.text, self.special, self.tokens) {
+            (Some(text), None, None) => Ok(mobile::PromptPart::Text { text }),
+            (None, Some(name), None) => Ok(mobile::PromptPart::Special { name }),
+            (None, None, Some(tokens)) => Ok(mobile::PromptPart::Tokens { tokens }),
+            _ => Err(ModelException {
+                kind: ErrorKind::BadArgument,
+                message: "a part of a prompt is one of text, special and tokens".to_owned(),
+            }),
+        }
+    }
+}
+
+/// How an answer is generated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerationOptions {
+    /// The most tokens of the answer.
+    pub max_tokens: u32,
+    /// Texts that end the answer and are not a part of it.
+    pub stop_strings: Vec<String>,
+    /// 0: the best token each time. Else tokens are drawn by chance.
+    pub temperature: f64,
+    /// Draws from so many of the most probable tokens only; 0 means all.
+    pub top_k: u32,
+    /// Draws from the most probable tokens whose probabilities together reach this; 1 means all.
+    pub top_p: f64,
+    /// Draws from tokens that are at least this share as probable as the most probable one; 0 means all.
+    pub min_p: f64,
+    /// Makes tokens that the text has already less probable if it is above 1.
+    pub repetition_penalty: f64,
+    /// The same seed draws the same tokens from the same text. Below 0 it is 0.
+    pub seed: i64,
+}
+
+impl GenerationOptions {
+    fn theirs(self) -> mobile::GenerationOptions {
+        mobile::GenerationOptions {
+            max_tokens: self.max_tokens,
+            stop_strings: self.stop_strings,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: u64::try_from(self.seed).unwrap_or_default(),
+        }
+    }
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Whole characters. Empty for a model without a tokenizer.
+    pub text: String,
+    /// The tokens since the piece before.
+    pub tokens: Vec<i32>,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GenerationEnd {
+    /// It has as many tokens as were asked for.
+    Length,
+    /// The model gave a token that ends it.
+    StopToken,
+    /// It came to a stop string.
+    StopString,
+    /// The model's context is full.
+    ContextFull,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// All pieces' text together.
+    pub text: String,
+    /// All tokens, with a stop token and with those of a stop string.
+    pub tokens: Vec<i32>,
+    /// Why it ended.
+    pub ended: GenerationEnd,
+    /// The stop string to which it came.
+    pub stop_string: Option<String>,
+    /// How many tokens were before the answer: the conversation's and the prompt's.
+    pub prompt_tokens: i64,
+    /// How many of them the model had not read in an earlier call.
+    pub read_tokens: i64,
+    /// From the start of the call until the first token was known; 0 without a token.
+    pub first_token_nanoseconds: i64,
+    /// How long the call took.
+    pub nanoseconds: i64,
+}
+
+impl Generation {
+    fn ours(theirs: mobile::Generation) -> Self {
+        let ended = match theirs.ended {
+            mobile::GenerationEnd::Length => GenerationEnd::Length,
+            mobile::GenerationEnd::StopToken => GenerationEnd::StopToken,
+            mobile::GenerationEnd::StopString => GenerationEnd::StopString,
+            mobile::GenerationEnd::ContextFull => GenerationEnd::ContextFull,
+        };
+        Self {
+            text: theirs.text,
+            tokens: theirs.tokens,
+            ended,
+            stop_string: theirs.stop_string,
+            prompt_tokens: count(theirs.prompt_tokens),
+            read_tokens: count(theirs.read_tokens),
+            first_token_nanoseconds: count(theirs.first_token_nanoseconds),
+            nanoseconds: count(theirs.nanoseconds),
+        }
+    }
+}
+
+/// A text that goes on from call to call.
+#[frb(opaque)]
+pub struct Conversation(Arc<mobile::Conversation>, Arc<mobile::Session>);
+
+impl Conversation {
+    /// All tokens: of prompts, and of answers with their stop tokens and stop strings.
+    #[frb(sync)]
+    #[must_use]
+    pub fn tokens(&self) -> Vec<i32> {
+        self.0.tokens()
+    }
+
+    /// The answer to a prompt that follows the conversation's texts.
+    ///
+    /// # Errors
+    /// [`ModelException`].
+    pub fn generate(
+        &self,
+        prompt: Vec<PromptPart>,
+        options: GenerationOptions,
+        cancellation: &Cancellation,
+    ) -> Result<Generation, ModelException> {
+        answer(&self.1, prompt, options, Some(&self.0), cancellation)
+    }
+
+    /// The same as a stream, piece by piece. An error ends it.
+    pub fn stream_text(
+        &self,
+        prompt: Vec<PromptPart>,
+        options: GenerationOptions,
+        cancellation: &Cancellation,
+        sink: StreamSink<Piece>,
+    ) {
+        pieces(&self.1, prompt, options, Some(&self.0), cancellation, &sink);
+    }
+}
+
+/// An answer, which follows the texts of the conversation, if there is one.
+fn answer(
+    session: &mobile::Session,
+    prompt: Vec<PromptPart>,
+    options: GenerationOptions,
+    conversation: Option<&Arc<mobile::Conversation>>,
+    cancellation: &Cancellation,
+) -> Result<Generation, ModelException> {
+    let prompt = prompt.into_iter().map(PromptPart::theirs).collect::<Result<_, _>>()?;
+    let (talk, cancellation) = (conversation.cloned(), Some(cancellation.0.clone()));
+    Ok(Generation::ours(session.generate(prompt, options.theirs(), talk, cancellation)?))
+}
+
+/// The same in pieces.
+fn pieces(
+    session: &mobile::Session,
+    prompt: Vec<PromptPart>,
+    options: GenerationOptions,
+    conversation: Option<&Arc<mobile::Conversation>>,
+    cancellation: &Cancellation,
+    sink: &StreamSink<Piece>,
+) {
+    let given = prompt.into_iter().map(PromptPart::theirs).collect::<Result<_, _>>();
+    let (talk, cancellation) = (conversation.cloned(), Some(cancellation.0.clone()));
+    let found = given.and_then(|prompt| {
+        Ok(session.stream_text(prompt, options.theirs(), talk, cancellation)?)
+    });
+    let pieces = match &found {
+        Ok(found) => found.pieces(),
+        Err(error) => {
+            let _ = sink.add_error(error.clone());
+            return;
+        }
+    };
+    for one in pieces {
+        // An error of the sink means that nobody listens any more.
+        let heard = match one {
+            Ok(mobile::Piece { text, tokens }) => sink.add(Piece { text, tokens }),
+            Err(error) => sink.add_error(ModelException::from(error)),
+        };
+        if heard.is_err() {
+            return;
+        }
     }
 }
 
@@ -377,7 +611,7 @@ impl ModelLibrary {
     /// [`ModelException`].
     pub fn self_test(&self, orders: &str, out: &str) -> Result<SelfTest, ModelException> {
         let tested = self.0.self_test(orders, out)?;
-        let samples = i64::try_from(tested.samples).unwrap_or(i64::MAX);
+        let samples = count(tested.samples);
         Ok(SelfTest { orders: tested.orders, samples, failures: tested.failures })
     }
 
@@ -454,6 +688,39 @@ impl Session {
                 return;
             }
         }
+    }
+
+    /// Begins a conversation with a language model.
+    ///
+    /// # Errors
+    /// [`ModelException`].
+    #[frb(sync)]
+    pub fn conversation(&self) -> Result<Conversation, ModelException> {
+        Ok(Conversation(self.0.conversation()?, self.0.clone()))
+    }
+
+    /// The answer of a language model to a prompt.
+    ///
+    /// # Errors
+    /// [`ModelException`].
+    pub fn generate(
+        &self,
+        prompt: Vec<PromptPart>,
+        options: GenerationOptions,
+        cancellation: &Cancellation,
+    ) -> Result<Generation, ModelException> {
+        answer(&self.0, prompt, options, None, cancellation)
+    }
+
+    /// The same as a stream, piece by piece. An error ends it.
+    pub fn stream_text(
+        &self,
+        prompt: Vec<PromptPart>,
+        options: GenerationOptions,
+        cancellation: &Cancellation,
+        sink: StreamSink<Piece>,
+    ) {
+        pieces(&self.0, prompt, options, None, cancellation, &sink);
     }
 
     /// Calls the model once with made-up input, so that its first real call is as fast as the others.

@@ -40,7 +40,7 @@ flutter_rust_bridge::frb_generated_boilerplate!(
     default_rust_auto_opaque = RustAutoOpaqueMoi,
 );
 pub(crate) const FLUTTER_RUST_BRIDGE_CODEGEN_VERSION: &str = "2.13.0";
-pub(crate) const FLUTTER_RUST_BRIDGE_CODEGEN_CONTENT_HASH: i32 = -1589619335;
+pub(crate) const FLUTTER_RUST_BRIDGE_CODEGEN_CONTENT_HASH: i32 = -813888465;
 
 // Section: executor
 
@@ -120,6 +120,199 @@ fn wire__crate__api__Cancellation_create_impl(
             deserializer.end();
             transform_result_sse::<_, ()>((move || {
                 let output_ok = Ok::<_, ()>(crate::api::Cancellation::create())?;
+                std::result::Result::Ok(output_ok)
+            })())
+        },
+    )
+}
+fn wire__crate__api__Conversation_generate_impl(
+    port_: flutter_rust_bridge::for_generated::MessagePort,
+    ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
+    rust_vec_len_: i32,
+    data_len_: i32,
+) {
+    FLUTTER_RUST_BRIDGE_HANDLER.wrap_normal::<flutter_rust_bridge::for_generated::SseCodec, _, _>(
+        flutter_rust_bridge::for_generated::TaskInfo {
+            debug_name: "Conversation_generate",
+            port: Some(port_),
+            mode: flutter_rust_bridge::for_generated::FfiCallMode::Normal,
+        },
+        move || {
+            let message = unsafe {
+                flutter_rust_bridge::for_generated::Dart2RustMessageSse::from_wire(
+                    ptr_,
+                    rust_vec_len_,
+                    data_len_,
+                )
+            };
+            let mut deserializer =
+                flutter_rust_bridge::for_generated::SseDeserializer::new(message);
+            let api_that = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
+            >>::sse_decode(&mut deserializer);
+            let api_prompt = <Vec<crate::api::PromptPart>>::sse_decode(&mut deserializer);
+            let api_options = <crate::api::GenerationOptions>::sse_decode(&mut deserializer);
+            let api_cancellation = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
+            >>::sse_decode(&mut deserializer);
+            deserializer.end();
+            move |context| {
+                transform_result_sse::<_, crate::api::ModelException>((move || {
+                    let mut api_that_guard = None;
+                    let mut api_cancellation_guard = None;
+                    let decode_indices_ =
+                        flutter_rust_bridge::for_generated::lockable_compute_decode_order(vec![
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_that, 0, false,
+                            ),
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_cancellation,
+                                1,
+                                false,
+                            ),
+                        ]);
+                    for i in decode_indices_ {
+                        match i {
+                            0 => api_that_guard = Some(api_that.lockable_decode_sync_ref()),
+                            1 => {
+                                api_cancellation_guard =
+                                    Some(api_cancellation.lockable_decode_sync_ref())
+                            }
+                            _ => unreachable!(),
+                        }
+                    }
+                    let api_that_guard = api_that_guard.unwrap();
+                    let api_cancellation_guard = api_cancellation_guard.unwrap();
+                    let output_ok = crate::api::Conversation::generate(
+                        &*api_that_guard,
+                        api_prompt,
+                        api_options,
+                        &*api_cancellation_guard,
+                    )?;
+                    std::result::Result::Ok(output_ok)
+                })())
+            }
+        },
+    )
+}
+fn wire__crate__api__Conversation_stream_text_impl(
+    port_: flutter_rust_bridge::for_generated::MessagePort,
+    ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
+    rust_vec_len_: i32,
+    data_len_: i32,
+) {
+    FLUTTER_RUST_BRIDGE_HANDLER.wrap_normal::<flutter_rust_bridge::for_generated::SseCodec, _, _>(
+        flutter_rust_bridge::for_generated::TaskInfo {
+            debug_name: "Conversation_stream_text",
+            port: Some(port_),
+            mode: flutter_rust_bridge::for_generated::FfiCallMode::Normal,
+        },
+        move || {
+            let message = unsafe {
+                flutter_rust_bridge::for_generated::Dart2RustMessageSse::from_wire(
+                    ptr_,
+                    rust_vec_len_,
+                    data_len_,
+                )
+            };
+            let mut deserializer =
+                flutter_rust_bridge::for_generated::SseDeserializer::new(message);
+            let api_that = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
+            >>::sse_decode(&mut deserializer);
+            let api_prompt = <Vec<crate::api::PromptPart>>::sse_decode(&mut deserializer);
+            let api_options = <crate::api::GenerationOptions>::sse_decode(&mut deserializer);
+            let api_cancellation = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
+            >>::sse_decode(&mut deserializer);
+            let api_sink = <StreamSink<
+                crate::api::Piece,
+                flutter_rust_bridge::for_generated::SseCodec,
+            >>::sse_decode(&mut deserializer);
+            deserializer.end();
+            move |context| {
+                transform_result_sse::<_, ()>((move || {
+                    let mut api_that_guard = None;
+                    let mut api_cancellation_guard = None;
+                    let decode_indices_ =
+                        flutter_rust_bridge::for_generated::lockable_compute_decode_order(vec![
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_that, 0, false,
+                            ),
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_cancellation,
+                                1,
+                                false,
+                            ),
+                        ]);
+                    for i in decode_indices_ {
+                        match i {
+                            0 => api_that_guard = Some(api_that.lockable_decode_sync_ref()),
+                            1 => {
+                                api_cancellation_guard =
+                                    Some(api_cancellation.lockable_decode_sync_ref())
+                            }
+                            _ => unreachable!(),
+                        }
+                    }
+                    let api_that_guard = api_that_guard.unwrap();
+                    let api_cancellation_guard = api_cancellation_guard.unwrap();
+                    let output_ok = Ok::<_, ()>({
+                        crate::api::Conversation::stream_text(
+                            &*api_that_guard,
+                            api_prompt,
+                            api_options,
+                            &*api_cancellation_guard,
+                            api_sink,
+                        );
+                    })?;
+                    std::result::Result::Ok(output_ok)
+                })())
+            }
+        },
+    )
+}
+fn wire__crate__api__Conversation_tokens_impl(
+    ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
+    rust_vec_len_: i32,
+    data_len_: i32,
+) -> flutter_rust_bridge::for_generated::WireSyncRust2DartSse {
+    FLUTTER_RUST_BRIDGE_HANDLER.wrap_sync::<flutter_rust_bridge::for_generated::SseCodec, _>(
+        flutter_rust_bridge::for_generated::TaskInfo {
+            debug_name: "Conversation_tokens",
+            port: None,
+            mode: flutter_rust_bridge::for_generated::FfiCallMode::Sync,
+        },
+        move || {
+            let message = unsafe {
+                flutter_rust_bridge::for_generated::Dart2RustMessageSse::from_wire(
+                    ptr_,
+                    rust_vec_len_,
+                    data_len_,
+                )
+            };
+            let mut deserializer =
+                flutter_rust_bridge::for_generated::SseDeserializer::new(message);
+            let api_that = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
+            >>::sse_decode(&mut deserializer);
+            deserializer.end();
+            transform_result_sse::<_, ()>((move || {
+                let mut api_that_guard = None;
+                let decode_indices_ =
+                    flutter_rust_bridge::for_generated::lockable_compute_decode_order(vec![
+                        flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                            &api_that, 0, false,
+                        ),
+                    ]);
+                for i in decode_indices_ {
+                    match i {
+                        0 => api_that_guard = Some(api_that.lockable_decode_sync_ref()),
+                        _ => unreachable!(),
+                    }
+                }
+                let api_that_guard = api_that_guard.unwrap();
+                let output_ok = Ok::<_, ()>(crate::api::Conversation::tokens(&*api_that_guard))?;
                 std::result::Result::Ok(output_ok)
             })())
         },
@@ -482,6 +675,122 @@ fn wire__crate__api__Session_close_impl(
         },
     )
 }
+fn wire__crate__api__Session_conversation_impl(
+    ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
+    rust_vec_len_: i32,
+    data_len_: i32,
+) -> flutter_rust_bridge::for_generated::WireSyncRust2DartSse {
+    FLUTTER_RUST_BRIDGE_HANDLER.wrap_sync::<flutter_rust_bridge::for_generated::SseCodec, _>(
+        flutter_rust_bridge::for_generated::TaskInfo {
+            debug_name: "Session_conversation",
+            port: None,
+            mode: flutter_rust_bridge::for_generated::FfiCallMode::Sync,
+        },
+        move || {
+            let message = unsafe {
+                flutter_rust_bridge::for_generated::Dart2RustMessageSse::from_wire(
+                    ptr_,
+                    rust_vec_len_,
+                    data_len_,
+                )
+            };
+            let mut deserializer =
+                flutter_rust_bridge::for_generated::SseDeserializer::new(message);
+            let api_that = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Session>,
+            >>::sse_decode(&mut deserializer);
+            deserializer.end();
+            transform_result_sse::<_, crate::api::ModelException>((move || {
+                let mut api_that_guard = None;
+                let decode_indices_ =
+                    flutter_rust_bridge::for_generated::lockable_compute_decode_order(vec![
+                        flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                            &api_that, 0, false,
+                        ),
+                    ]);
+                for i in decode_indices_ {
+                    match i {
+                        0 => api_that_guard = Some(api_that.lockable_decode_sync_ref()),
+                        _ => unreachable!(),
+                    }
+                }
+                let api_that_guard = api_that_guard.unwrap();
+                let output_ok = crate::api::Session::conversation(&*api_that_guard)?;
+                std::result::Result::Ok(output_ok)
+            })())
+        },
+    )
+}
+fn wire__crate__api__Session_generate_impl(
+    port_: flutter_rust_bridge::for_generated::MessagePort,
+    ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
+    rust_vec_len_: i32,
+    data_len_: i32,
+) {
+    FLUTTER_RUST_BRIDGE_HANDLER.wrap_normal::<flutter_rust_bridge::for_generated::SseCodec, _, _>(
+        flutter_rust_bridge::for_generated::TaskInfo {
+            debug_name: "Session_generate",
+            port: Some(port_),
+            mode: flutter_rust_bridge::for_generated::FfiCallMode::Normal,
+        },
+        move || {
+            let message = unsafe {
+                flutter_rust_bridge::for_generated::Dart2RustMessageSse::from_wire(
+                    ptr_,
+                    rust_vec_len_,
+                    data_len_,
+                )
+            };
+            let mut deserializer =
+                flutter_rust_bridge::for_generated::SseDeserializer::new(message);
+            let api_that = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Session>,
+            >>::sse_decode(&mut deserializer);
+            let api_prompt = <Vec<crate::api::PromptPart>>::sse_decode(&mut deserializer);
+            let api_options = <crate::api::GenerationOptions>::sse_decode(&mut deserializer);
+            let api_cancellation = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
+            >>::sse_decode(&mut deserializer);
+            deserializer.end();
+            move |context| {
+                transform_result_sse::<_, crate::api::ModelException>((move || {
+                    let mut api_that_guard = None;
+                    let mut api_cancellation_guard = None;
+                    let decode_indices_ =
+                        flutter_rust_bridge::for_generated::lockable_compute_decode_order(vec![
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_that, 0, false,
+                            ),
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_cancellation,
+                                1,
+                                false,
+                            ),
+                        ]);
+                    for i in decode_indices_ {
+                        match i {
+                            0 => api_that_guard = Some(api_that.lockable_decode_sync_ref()),
+                            1 => {
+                                api_cancellation_guard =
+                                    Some(api_cancellation.lockable_decode_sync_ref())
+                            }
+                            _ => unreachable!(),
+                        }
+                    }
+                    let api_that_guard = api_that_guard.unwrap();
+                    let api_cancellation_guard = api_cancellation_guard.unwrap();
+                    let output_ok = crate::api::Session::generate(
+                        &*api_that_guard,
+                        api_prompt,
+                        api_options,
+                        &*api_cancellation_guard,
+                    )?;
+                    std::result::Result::Ok(output_ok)
+                })())
+            }
+        },
+    )
+}
 fn wire__crate__api__Session_model_impl(
     ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
     rust_vec_len_: i32,
@@ -791,6 +1100,83 @@ fn wire__crate__api__Session_stream_impl(
         },
     )
 }
+fn wire__crate__api__Session_stream_text_impl(
+    port_: flutter_rust_bridge::for_generated::MessagePort,
+    ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
+    rust_vec_len_: i32,
+    data_len_: i32,
+) {
+    FLUTTER_RUST_BRIDGE_HANDLER.wrap_normal::<flutter_rust_bridge::for_generated::SseCodec, _, _>(
+        flutter_rust_bridge::for_generated::TaskInfo {
+            debug_name: "Session_stream_text",
+            port: Some(port_),
+            mode: flutter_rust_bridge::for_generated::FfiCallMode::Normal,
+        },
+        move || {
+            let message = unsafe {
+                flutter_rust_bridge::for_generated::Dart2RustMessageSse::from_wire(
+                    ptr_,
+                    rust_vec_len_,
+                    data_len_,
+                )
+            };
+            let mut deserializer =
+                flutter_rust_bridge::for_generated::SseDeserializer::new(message);
+            let api_that = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Session>,
+            >>::sse_decode(&mut deserializer);
+            let api_prompt = <Vec<crate::api::PromptPart>>::sse_decode(&mut deserializer);
+            let api_options = <crate::api::GenerationOptions>::sse_decode(&mut deserializer);
+            let api_cancellation = <RustOpaqueMoi<
+                flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
+            >>::sse_decode(&mut deserializer);
+            let api_sink = <StreamSink<
+                crate::api::Piece,
+                flutter_rust_bridge::for_generated::SseCodec,
+            >>::sse_decode(&mut deserializer);
+            deserializer.end();
+            move |context| {
+                transform_result_sse::<_, ()>((move || {
+                    let mut api_that_guard = None;
+                    let mut api_cancellation_guard = None;
+                    let decode_indices_ =
+                        flutter_rust_bridge::for_generated::lockable_compute_decode_order(vec![
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_that, 0, false,
+                            ),
+                            flutter_rust_bridge::for_generated::LockableOrderInfo::new(
+                                &api_cancellation,
+                                1,
+                                false,
+                            ),
+                        ]);
+                    for i in decode_indices_ {
+                        match i {
+                            0 => api_that_guard = Some(api_that.lockable_decode_sync_ref()),
+                            1 => {
+                                api_cancellation_guard =
+                                    Some(api_cancellation.lockable_decode_sync_ref())
+                            }
+                            _ => unreachable!(),
+                        }
+                    }
+                    let api_that_guard = api_that_guard.unwrap();
+                    let api_cancellation_guard = api_cancellation_guard.unwrap();
+                    let output_ok = Ok::<_, ()>({
+                        crate::api::Session::stream_text(
+                            &*api_that_guard,
+                            api_prompt,
+                            api_options,
+                            &*api_cancellation_guard,
+                            api_sink,
+                        );
+                    })?;
+                    std::result::Result::Ok(output_ok)
+                })())
+            }
+        },
+    )
+}
 fn wire__crate__api__Session_warm_up_impl(
     port_: flutter_rust_bridge::for_generated::MessagePort,
     ptr_: flutter_rust_bridge::for_generated::PlatformGeneralizedUint8ListPtr,
@@ -847,6 +1233,9 @@ flutter_rust_bridge::frb_generated_moi_arc_impl_value!(
     flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>
 );
 flutter_rust_bridge::frb_generated_moi_arc_impl_value!(
+    flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>
+);
+flutter_rust_bridge::frb_generated_moi_arc_impl_value!(
     flutter_rust_bridge::for_generated::RustAutoOpaqueInner<ModelLibrary>
 );
 flutter_rust_bridge::frb_generated_moi_arc_impl_value!(
@@ -868,6 +1257,16 @@ impl SseDecode for Cancellation {
     fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
         let mut inner = <RustOpaqueMoi<
             flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>,
+        >>::sse_decode(deserializer);
+        return flutter_rust_bridge::for_generated::rust_auto_opaque_decode_owned(inner);
+    }
+}
+
+impl SseDecode for Conversation {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut inner = <RustOpaqueMoi<
+            flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>,
         >>::sse_decode(deserializer);
         return flutter_rust_bridge::for_generated::rust_auto_opaque_decode_owned(inner);
     }
@@ -904,6 +1303,16 @@ impl SseDecode
 }
 
 impl SseDecode
+    for RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>
+{
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut inner = <usize>::sse_decode(deserializer);
+        return decode_rust_opaque_moi(inner);
+    }
+}
+
+impl SseDecode
     for RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<ModelLibrary>>
 {
     // Codec=Sse (Serialization based), see doc to use other codecs
@@ -929,11 +1338,26 @@ impl SseDecode for StreamSink<crate::api::Phonemes, flutter_rust_bridge::for_gen
     }
 }
 
+impl SseDecode for StreamSink<crate::api::Piece, flutter_rust_bridge::for_generated::SseCodec> {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut inner = <String>::sse_decode(deserializer);
+        return StreamSink::deserialize(inner);
+    }
+}
+
 impl SseDecode for String {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
         let mut inner = <Vec<u8>>::sse_decode(deserializer);
         return String::from_utf8(inner).unwrap();
+    }
+}
+
+impl SseDecode for bool {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        deserializer.cursor.read_u8().unwrap() != 0
     }
 }
 
@@ -983,6 +1407,9 @@ impl SseDecode for crate::api::ErrorKind {
             19 => crate::api::ErrorKind::ModelFailed,
             20 => crate::api::ErrorKind::Panic,
             21 => crate::api::ErrorKind::NotTested,
+            22 => crate::api::ErrorKind::BadPrompt,
+            23 => crate::api::ErrorKind::ContextFull,
+            24 => crate::api::ErrorKind::OtherConversation,
             _ => unreachable!("Invalid variant for ErrorKind: {}", inner),
         };
     }
@@ -994,6 +1421,75 @@ impl SseDecode for crate::api::Extent {
         let mut var_size = <Option<i64>>::sse_decode(deserializer);
         let mut var_name = <Option<String>>::sse_decode(deserializer);
         return crate::api::Extent { size: var_size, name: var_name };
+    }
+}
+
+impl SseDecode for f64 {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        deserializer.cursor.read_f64::<NativeEndian>().unwrap()
+    }
+}
+
+impl SseDecode for crate::api::Generation {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut var_text = <String>::sse_decode(deserializer);
+        let mut var_tokens = <Vec<i32>>::sse_decode(deserializer);
+        let mut var_ended = <crate::api::GenerationEnd>::sse_decode(deserializer);
+        let mut var_stopString = <Option<String>>::sse_decode(deserializer);
+        let mut var_promptTokens = <i64>::sse_decode(deserializer);
+        let mut var_readTokens = <i64>::sse_decode(deserializer);
+        let mut var_firstTokenNanoseconds = <i64>::sse_decode(deserializer);
+        let mut var_nanoseconds = <i64>::sse_decode(deserializer);
+        return crate::api::Generation {
+            text: var_text,
+            tokens: var_tokens,
+            ended: var_ended,
+            stop_string: var_stopString,
+            prompt_tokens: var_promptTokens,
+            read_tokens: var_readTokens,
+            first_token_nanoseconds: var_firstTokenNanoseconds,
+            nanoseconds: var_nanoseconds,
+        };
+    }
+}
+
+impl SseDecode for crate::api::GenerationEnd {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut inner = <i32>::sse_decode(deserializer);
+        return match inner {
+            0 => crate::api::GenerationEnd::Length,
+            1 => crate::api::GenerationEnd::StopToken,
+            2 => crate::api::GenerationEnd::StopString,
+            3 => crate::api::GenerationEnd::ContextFull,
+            _ => unreachable!("Invalid variant for GenerationEnd: {}", inner),
+        };
+    }
+}
+
+impl SseDecode for crate::api::GenerationOptions {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut var_maxTokens = <u32>::sse_decode(deserializer);
+        let mut var_stopStrings = <Vec<String>>::sse_decode(deserializer);
+        let mut var_temperature = <f64>::sse_decode(deserializer);
+        let mut var_topK = <u32>::sse_decode(deserializer);
+        let mut var_topP = <f64>::sse_decode(deserializer);
+        let mut var_minP = <f64>::sse_decode(deserializer);
+        let mut var_repetitionPenalty = <f64>::sse_decode(deserializer);
+        let mut var_seed = <i64>::sse_decode(deserializer);
+        return crate::api::GenerationOptions {
+            max_tokens: var_maxTokens,
+            stop_strings: var_stopStrings,
+            temperature: var_temperature,
+            top_k: var_topK,
+            top_p: var_topP,
+            min_p: var_minP,
+            repetition_penalty: var_repetitionPenalty,
+            seed: var_seed,
+        };
     }
 }
 
@@ -1117,6 +1613,18 @@ impl SseDecode for Vec<u8> {
     }
 }
 
+impl SseDecode for Vec<crate::api::PromptPart> {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut len_ = <i32>::sse_decode(deserializer);
+        let mut ans_ = Vec::with_capacity(len_ as usize);
+        for idx_ in 0..len_ {
+            ans_.push(<crate::api::PromptPart>::sse_decode(deserializer));
+        }
+        return ans_;
+    }
+}
+
 impl SseDecode for crate::api::ModelException {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
@@ -1135,6 +1643,9 @@ impl SseDecode for crate::api::ModelInfo {
         let mut var_outputs = <Vec<String>>::sse_decode(deserializer);
         let mut var_languages = <Vec<String>>::sse_decode(deserializer);
         let mut var_maxInputBytes = <i64>::sse_decode(deserializer);
+        let mut var_contextTokens = <i64>::sse_decode(deserializer);
+        let mut var_vocabSize = <i64>::sse_decode(deserializer);
+        let mut var_hasTokenizer = <bool>::sse_decode(deserializer);
         return crate::api::ModelInfo {
             name: var_name,
             kind: var_kind,
@@ -1142,6 +1653,9 @@ impl SseDecode for crate::api::ModelInfo {
             outputs: var_outputs,
             languages: var_languages,
             max_input_bytes: var_maxInputBytes,
+            context_tokens: var_contextTokens,
+            vocab_size: var_vocabSize,
+            has_tokenizer: var_hasTokenizer,
         };
     }
 }
@@ -1153,6 +1667,7 @@ impl SseDecode for crate::api::ModelKind {
         return match inner {
             0 => crate::api::ModelKind::Tensors,
             1 => crate::api::ModelKind::Words,
+            2 => crate::api::ModelKind::Text,
             _ => unreachable!("Invalid variant for ModelKind: {}", inner),
         };
     }
@@ -1196,6 +1711,17 @@ impl SseDecode for Option<i64> {
     }
 }
 
+impl SseDecode for Option<Vec<i32>> {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        if (<bool>::sse_decode(deserializer)) {
+            return Some(<Vec<i32>>::sse_decode(deserializer));
+        } else {
+            return None;
+        }
+    }
+}
+
 impl SseDecode for crate::api::Phonemes {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
@@ -1209,6 +1735,25 @@ impl SseDecode for crate::api::Phonemes {
             phonemes: var_phonemes,
             nanoseconds: var_nanoseconds,
         };
+    }
+}
+
+impl SseDecode for crate::api::Piece {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut var_text = <String>::sse_decode(deserializer);
+        let mut var_tokens = <Vec<i32>>::sse_decode(deserializer);
+        return crate::api::Piece { text: var_text, tokens: var_tokens };
+    }
+}
+
+impl SseDecode for crate::api::PromptPart {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
+        let mut var_text = <Option<String>>::sse_decode(deserializer);
+        let mut var_special = <Option<String>>::sse_decode(deserializer);
+        let mut var_tokens = <Option<Vec<i32>>>::sse_decode(deserializer);
+        return crate::api::PromptPart { text: var_text, special: var_special, tokens: var_tokens };
     }
 }
 
@@ -1268,13 +1813,6 @@ impl SseDecode for crate::api::Versions {
     }
 }
 
-impl SseDecode for bool {
-    // Codec=Sse (Serialization based), see doc to use other codecs
-    fn sse_decode(deserializer: &mut flutter_rust_bridge::for_generated::SseDeserializer) -> Self {
-        deserializer.cursor.read_u8().unwrap() != 0
-    }
-}
-
 fn pde_ffi_dispatcher_primary_impl(
     func_id: i32,
     port: flutter_rust_bridge::for_generated::MessagePort,
@@ -1284,12 +1822,16 @@ fn pde_ffi_dispatcher_primary_impl(
 ) {
     // Codec=Pde (Serialization + dispatch), see doc to use other codecs
     match func_id {
-        3 => wire__crate__api__ModelLibrary_load_impl(port, ptr, rust_vec_len, data_len),
-        8 => wire__crate__api__ModelLibrary_self_test_impl(port, ptr, rust_vec_len, data_len),
-        12 => wire__crate__api__Session_phonemize_impl(port, ptr, rust_vec_len, data_len),
-        14 => wire__crate__api__Session_run_inference_impl(port, ptr, rust_vec_len, data_len),
-        15 => wire__crate__api__Session_stream_impl(port, ptr, rust_vec_len, data_len),
-        16 => wire__crate__api__Session_warm_up_impl(port, ptr, rust_vec_len, data_len),
+        3 => wire__crate__api__Conversation_generate_impl(port, ptr, rust_vec_len, data_len),
+        4 => wire__crate__api__Conversation_stream_text_impl(port, ptr, rust_vec_len, data_len),
+        6 => wire__crate__api__ModelLibrary_load_impl(port, ptr, rust_vec_len, data_len),
+        11 => wire__crate__api__ModelLibrary_self_test_impl(port, ptr, rust_vec_len, data_len),
+        15 => wire__crate__api__Session_generate_impl(port, ptr, rust_vec_len, data_len),
+        17 => wire__crate__api__Session_phonemize_impl(port, ptr, rust_vec_len, data_len),
+        19 => wire__crate__api__Session_run_inference_impl(port, ptr, rust_vec_len, data_len),
+        20 => wire__crate__api__Session_stream_impl(port, ptr, rust_vec_len, data_len),
+        21 => wire__crate__api__Session_stream_text_impl(port, ptr, rust_vec_len, data_len),
+        22 => wire__crate__api__Session_warm_up_impl(port, ptr, rust_vec_len, data_len),
         _ => unreachable!(),
     }
 }
@@ -1304,14 +1846,16 @@ fn pde_ffi_dispatcher_sync_impl(
     match func_id {
         1 => wire__crate__api__Cancellation_cancel_impl(ptr, rust_vec_len, data_len),
         2 => wire__crate__api__Cancellation_create_impl(ptr, rust_vec_len, data_len),
-        4 => wire__crate__api__ModelLibrary_models_impl(ptr, rust_vec_len, data_len),
-        5 => wire__crate__api__ModelLibrary_open_impl(ptr, rust_vec_len, data_len),
-        6 => wire__crate__api__ModelLibrary_open_with_metadata_impl(ptr, rust_vec_len, data_len),
-        7 => wire__crate__api__ModelLibrary_release_memory_impl(ptr, rust_vec_len, data_len),
-        9 => wire__crate__api__ModelLibrary_versions_impl(ptr, rust_vec_len, data_len),
-        10 => wire__crate__api__Session_close_impl(ptr, rust_vec_len, data_len),
-        11 => wire__crate__api__Session_model_impl(ptr, rust_vec_len, data_len),
-        13 => wire__crate__api__Session_release_memory_impl(ptr, rust_vec_len, data_len),
+        5 => wire__crate__api__Conversation_tokens_impl(ptr, rust_vec_len, data_len),
+        7 => wire__crate__api__ModelLibrary_models_impl(ptr, rust_vec_len, data_len),
+        8 => wire__crate__api__ModelLibrary_open_impl(ptr, rust_vec_len, data_len),
+        9 => wire__crate__api__ModelLibrary_open_with_metadata_impl(ptr, rust_vec_len, data_len),
+        10 => wire__crate__api__ModelLibrary_release_memory_impl(ptr, rust_vec_len, data_len),
+        12 => wire__crate__api__ModelLibrary_versions_impl(ptr, rust_vec_len, data_len),
+        13 => wire__crate__api__Session_close_impl(ptr, rust_vec_len, data_len),
+        14 => wire__crate__api__Session_conversation_impl(ptr, rust_vec_len, data_len),
+        16 => wire__crate__api__Session_model_impl(ptr, rust_vec_len, data_len),
+        18 => wire__crate__api__Session_release_memory_impl(ptr, rust_vec_len, data_len),
         _ => unreachable!(),
     }
 }
@@ -1329,6 +1873,21 @@ impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for FrbWrapper<
 
 impl flutter_rust_bridge::IntoIntoDart<FrbWrapper<Cancellation>> for Cancellation {
     fn into_into_dart(self) -> FrbWrapper<Cancellation> {
+        self.into()
+    }
+}
+
+// Codec=Dco (DartCObject based), see doc to use other codecs
+impl flutter_rust_bridge::IntoDart for FrbWrapper<Conversation> {
+    fn into_dart(self) -> flutter_rust_bridge::for_generated::DartAbi {
+        flutter_rust_bridge::for_generated::rust_auto_opaque_encode::<_, MoiArc<_>>(self.0)
+            .into_dart()
+    }
+}
+impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for FrbWrapper<Conversation> {}
+
+impl flutter_rust_bridge::IntoIntoDart<FrbWrapper<Conversation>> for Conversation {
+    fn into_into_dart(self) -> FrbWrapper<Conversation> {
         self.into()
     }
 }
@@ -1412,6 +1971,9 @@ impl flutter_rust_bridge::IntoDart for crate::api::ErrorKind {
             Self::ModelFailed => 19.into_dart(),
             Self::Panic => 20.into_dart(),
             Self::NotTested => 21.into_dart(),
+            Self::BadPrompt => 22.into_dart(),
+            Self::ContextFull => 23.into_dart(),
+            Self::OtherConversation => 24.into_dart(),
             _ => unreachable!(),
         }
     }
@@ -1431,6 +1993,70 @@ impl flutter_rust_bridge::IntoDart for crate::api::Extent {
 impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for crate::api::Extent {}
 impl flutter_rust_bridge::IntoIntoDart<crate::api::Extent> for crate::api::Extent {
     fn into_into_dart(self) -> crate::api::Extent {
+        self
+    }
+}
+// Codec=Dco (DartCObject based), see doc to use other codecs
+impl flutter_rust_bridge::IntoDart for crate::api::Generation {
+    fn into_dart(self) -> flutter_rust_bridge::for_generated::DartAbi {
+        [
+            self.text.into_into_dart().into_dart(),
+            self.tokens.into_into_dart().into_dart(),
+            self.ended.into_into_dart().into_dart(),
+            self.stop_string.into_into_dart().into_dart(),
+            self.prompt_tokens.into_into_dart().into_dart(),
+            self.read_tokens.into_into_dart().into_dart(),
+            self.first_token_nanoseconds.into_into_dart().into_dart(),
+            self.nanoseconds.into_into_dart().into_dart(),
+        ]
+        .into_dart()
+    }
+}
+impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for crate::api::Generation {}
+impl flutter_rust_bridge::IntoIntoDart<crate::api::Generation> for crate::api::Generation {
+    fn into_into_dart(self) -> crate::api::Generation {
+        self
+    }
+}
+// Codec=Dco (DartCObject based), see doc to use other codecs
+impl flutter_rust_bridge::IntoDart for crate::api::GenerationEnd {
+    fn into_dart(self) -> flutter_rust_bridge::for_generated::DartAbi {
+        match self {
+            Self::Length => 0.into_dart(),
+            Self::StopToken => 1.into_dart(),
+            Self::StopString => 2.into_dart(),
+            Self::ContextFull => 3.into_dart(),
+            _ => unreachable!(),
+        }
+    }
+}
+impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for crate::api::GenerationEnd {}
+impl flutter_rust_bridge::IntoIntoDart<crate::api::GenerationEnd> for crate::api::GenerationEnd {
+    fn into_into_dart(self) -> crate::api::GenerationEnd {
+        self
+    }
+}
+// Codec=Dco (DartCObject based), see doc to use other codecs
+impl flutter_rust_bridge::IntoDart for crate::api::GenerationOptions {
+    fn into_dart(self) -> flutter_rust_bridge::for_generated::DartAbi {
+        [
+            self.max_tokens.into_into_dart().into_dart(),
+            self.stop_strings.into_into_dart().into_dart(),
+            self.temperature.into_into_dart().into_dart(),
+            self.top_k.into_into_dart().into_dart(),
+            self.top_p.into_into_dart().into_dart(),
+            self.min_p.into_into_dart().into_dart(),
+            self.repetition_penalty.into_into_dart().into_dart(),
+            self.seed.into_into_dart().into_dart(),
+        ]
+        .into_dart()
+    }
+}
+impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for crate::api::GenerationOptions {}
+impl flutter_rust_bridge::IntoIntoDart<crate::api::GenerationOptions>
+    for crate::api::GenerationOptions
+{
+    fn into_into_dart(self) -> crate::api::GenerationOptions {
         self
     }
 }
@@ -1474,6 +2100,9 @@ impl flutter_rust_bridge::IntoDart for crate::api::ModelInfo {
             self.outputs.into_into_dart().into_dart(),
             self.languages.into_into_dart().into_dart(),
             self.max_input_bytes.into_into_dart().into_dart(),
+            self.context_tokens.into_into_dart().into_dart(),
+            self.vocab_size.into_into_dart().into_dart(),
+            self.has_tokenizer.into_into_dart().into_dart(),
         ]
         .into_dart()
     }
@@ -1490,6 +2119,7 @@ impl flutter_rust_bridge::IntoDart for crate::api::ModelKind {
         match self {
             Self::Tensors => 0.into_dart(),
             Self::Words => 1.into_dart(),
+            Self::Text => 2.into_dart(),
             _ => unreachable!(),
         }
     }
@@ -1533,6 +2163,36 @@ impl flutter_rust_bridge::IntoDart for crate::api::Phonemes {
 impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for crate::api::Phonemes {}
 impl flutter_rust_bridge::IntoIntoDart<crate::api::Phonemes> for crate::api::Phonemes {
     fn into_into_dart(self) -> crate::api::Phonemes {
+        self
+    }
+}
+// Codec=Dco (DartCObject based), see doc to use other codecs
+impl flutter_rust_bridge::IntoDart for crate::api::Piece {
+    fn into_dart(self) -> flutter_rust_bridge::for_generated::DartAbi {
+        [self.text.into_into_dart().into_dart(), self.tokens.into_into_dart().into_dart()]
+            .into_dart()
+    }
+}
+impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for crate::api::Piece {}
+impl flutter_rust_bridge::IntoIntoDart<crate::api::Piece> for crate::api::Piece {
+    fn into_into_dart(self) -> crate::api::Piece {
+        self
+    }
+}
+// Codec=Dco (DartCObject based), see doc to use other codecs
+impl flutter_rust_bridge::IntoDart for crate::api::PromptPart {
+    fn into_dart(self) -> flutter_rust_bridge::for_generated::DartAbi {
+        [
+            self.text.into_into_dart().into_dart(),
+            self.special.into_into_dart().into_dart(),
+            self.tokens.into_into_dart().into_dart(),
+        ]
+        .into_dart()
+    }
+}
+impl flutter_rust_bridge::for_generated::IntoDartExceptPrimitive for crate::api::PromptPart {}
+impl flutter_rust_bridge::IntoIntoDart<crate::api::PromptPart> for crate::api::PromptPart {
+    fn into_into_dart(self) -> crate::api::PromptPart {
         self
     }
 }
@@ -1586,6 +2246,13 @@ impl SseEncode for Cancellation {
     }
 }
 
+impl SseEncode for Conversation {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        <RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>>::sse_encode(flutter_rust_bridge::for_generated::rust_auto_opaque_encode::<_, MoiArc<_>>(self), serializer);
+    }
+}
+
 impl SseEncode for ModelLibrary {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
@@ -1602,6 +2269,17 @@ impl SseEncode for Session {
 
 impl SseEncode
     for RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>>
+{
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        let (ptr, size) = self.sse_encode_raw();
+        <usize>::sse_encode(ptr, serializer);
+        <i32>::sse_encode(size, serializer);
+    }
+}
+
+impl SseEncode
+    for RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>
 {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
@@ -1638,10 +2316,24 @@ impl SseEncode for StreamSink<crate::api::Phonemes, flutter_rust_bridge::for_gen
     }
 }
 
+impl SseEncode for StreamSink<crate::api::Piece, flutter_rust_bridge::for_generated::SseCodec> {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        unimplemented!("")
+    }
+}
+
 impl SseEncode for String {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
         <Vec<u8>>::sse_encode(self.into_bytes(), serializer);
+    }
+}
+
+impl SseEncode for bool {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        serializer.cursor.write_u8(self as _).unwrap();
     }
 }
 
@@ -1695,6 +2387,9 @@ impl SseEncode for crate::api::ErrorKind {
                 crate::api::ErrorKind::ModelFailed => 19,
                 crate::api::ErrorKind::Panic => 20,
                 crate::api::ErrorKind::NotTested => 21,
+                crate::api::ErrorKind::BadPrompt => 22,
+                crate::api::ErrorKind::ContextFull => 23,
+                crate::api::ErrorKind::OtherConversation => 24,
                 _ => {
                     unimplemented!("");
                 }
@@ -1709,6 +2404,59 @@ impl SseEncode for crate::api::Extent {
     fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
         <Option<i64>>::sse_encode(self.size, serializer);
         <Option<String>>::sse_encode(self.name, serializer);
+    }
+}
+
+impl SseEncode for f64 {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        serializer.cursor.write_f64::<NativeEndian>(self).unwrap();
+    }
+}
+
+impl SseEncode for crate::api::Generation {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        <String>::sse_encode(self.text, serializer);
+        <Vec<i32>>::sse_encode(self.tokens, serializer);
+        <crate::api::GenerationEnd>::sse_encode(self.ended, serializer);
+        <Option<String>>::sse_encode(self.stop_string, serializer);
+        <i64>::sse_encode(self.prompt_tokens, serializer);
+        <i64>::sse_encode(self.read_tokens, serializer);
+        <i64>::sse_encode(self.first_token_nanoseconds, serializer);
+        <i64>::sse_encode(self.nanoseconds, serializer);
+    }
+}
+
+impl SseEncode for crate::api::GenerationEnd {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        <i32>::sse_encode(
+            match self {
+                crate::api::GenerationEnd::Length => 0,
+                crate::api::GenerationEnd::StopToken => 1,
+                crate::api::GenerationEnd::StopString => 2,
+                crate::api::GenerationEnd::ContextFull => 3,
+                _ => {
+                    unimplemented!("");
+                }
+            },
+            serializer,
+        );
+    }
+}
+
+impl SseEncode for crate::api::GenerationOptions {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        <u32>::sse_encode(self.max_tokens, serializer);
+        <Vec<String>>::sse_encode(self.stop_strings, serializer);
+        <f64>::sse_encode(self.temperature, serializer);
+        <u32>::sse_encode(self.top_k, serializer);
+        <f64>::sse_encode(self.top_p, serializer);
+        <f64>::sse_encode(self.min_p, serializer);
+        <f64>::sse_encode(self.repetition_penalty, serializer);
+        <i64>::sse_encode(self.seed, serializer);
     }
 }
 
@@ -1815,6 +2563,16 @@ impl SseEncode for Vec<u8> {
     }
 }
 
+impl SseEncode for Vec<crate::api::PromptPart> {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        <i32>::sse_encode(self.len() as _, serializer);
+        for item in self {
+            <crate::api::PromptPart>::sse_encode(item, serializer);
+        }
+    }
+}
+
 impl SseEncode for crate::api::ModelException {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
@@ -1832,6 +2590,9 @@ impl SseEncode for crate::api::ModelInfo {
         <Vec<String>>::sse_encode(self.outputs, serializer);
         <Vec<String>>::sse_encode(self.languages, serializer);
         <i64>::sse_encode(self.max_input_bytes, serializer);
+        <i64>::sse_encode(self.context_tokens, serializer);
+        <i64>::sse_encode(self.vocab_size, serializer);
+        <bool>::sse_encode(self.has_tokenizer, serializer);
     }
 }
 
@@ -1842,6 +2603,7 @@ impl SseEncode for crate::api::ModelKind {
             match self {
                 crate::api::ModelKind::Tensors => 0,
                 crate::api::ModelKind::Words => 1,
+                crate::api::ModelKind::Text => 2,
                 _ => {
                     unimplemented!("");
                 }
@@ -1881,6 +2643,16 @@ impl SseEncode for Option<i64> {
     }
 }
 
+impl SseEncode for Option<Vec<i32>> {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        <bool>::sse_encode(self.is_some(), serializer);
+        if let Some(value) = self {
+            <Vec<i32>>::sse_encode(value, serializer);
+        }
+    }
+}
+
 impl SseEncode for crate::api::Phonemes {
     // Codec=Sse (Serialization based), see doc to use other codecs
     fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
@@ -1888,6 +2660,23 @@ impl SseEncode for crate::api::Phonemes {
         <String>::sse_encode(self.word, serializer);
         <String>::sse_encode(self.phonemes, serializer);
         <i64>::sse_encode(self.nanoseconds, serializer);
+    }
+}
+
+impl SseEncode for crate::api::Piece {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        <String>::sse_encode(self.text, serializer);
+        <Vec<i32>>::sse_encode(self.tokens, serializer);
+    }
+}
+
+impl SseEncode for crate::api::PromptPart {
+    // Codec=Sse (Serialization based), see doc to use other codecs
+    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
+        <Option<String>>::sse_encode(self.text, serializer);
+        <Option<String>>::sse_encode(self.special, serializer);
+        <Option<Vec<i32>>>::sse_encode(self.tokens, serializer);
     }
 }
 
@@ -1936,13 +2725,6 @@ impl SseEncode for crate::api::Versions {
     }
 }
 
-impl SseEncode for bool {
-    // Codec=Sse (Serialization based), see doc to use other codecs
-    fn sse_encode(self, serializer: &mut flutter_rust_bridge::for_generated::SseSerializer) {
-        serializer.cursor.write_u8(self as _).unwrap();
-    }
-}
-
 #[cfg(not(target_family = "wasm"))]
 mod io {
     // This file is automatically generated, so please do not edit it.
@@ -1974,6 +2756,20 @@ mod io {
         ptr: *const std::ffi::c_void,
     ) {
         MoiArc::<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Cancellation>>::decrement_strong_count(ptr as _);
+    }
+
+    #[unsafe(no_mangle)]
+    pub extern "C" fn frbgen_charsiug2p_rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(
+        ptr: *const std::ffi::c_void,
+    ) {
+        MoiArc::<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>::increment_strong_count(ptr as _);
+    }
+
+    #[unsafe(no_mangle)]
+    pub extern "C" fn frbgen_charsiug2p_rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(
+        ptr: *const std::ffi::c_void,
+    ) {
+        MoiArc::<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>::decrement_strong_count(ptr as _);
     }
 
     #[unsafe(no_mangle)]

@@ -49,16 +49,18 @@ pub(super) unsafe fn text<'a>(text: *const c_char, name: &str) -> Result<&'a str
 pub(super) unsafe fn texts(
     array: *const *const c_char,
     count: usize,
+    name: &str,
 ) -> Result<Vec<String>, MobileError> {
     // SAFETY: by the caller's promise.
-    let pointers = unsafe { array_of(array, count, "words") }?;
+    let pointers = unsafe { array_of(array, count, name) }?;
+    let each = format!("one of {name}");
     // SAFETY: by the caller's promise.
-    pointers.iter().map(|&word| unsafe { text(word, "a word") }.map(str::to_owned)).collect()
+    pointers.iter().map(|&one| unsafe { text(one, &each) }.map(str::to_owned)).collect()
 }
 
 /// # Safety
 /// The array is null or has as many elements, which are not changed while they are borrowed.
-unsafe fn array_of<'a, T>(
+pub(super) unsafe fn array_of<'a, T>(
     array: *const T,
     count: usize,
     name: &str,

@@ -2,6 +2,7 @@
 
 use std::ffi::{c_char, CString};
 
+use super::text::{ConversationHandle, GenerationHandle};
 use super::{CancellationHandle, LibraryHandle, PhonemesHandle, SessionHandle, TensorsHandle};
 use crate::guard::caught;
 
@@ -64,6 +65,26 @@ pub unsafe extern "C" fn charsiug2p_free_tensors(handle: *mut TensorsHandle) {
 /// The handle is null or one of this library that was not freed, and no other call uses it.
 #[no_mangle]
 pub unsafe extern "C" fn charsiug2p_free_phonemes(handle: *mut PhonemesHandle) {
+    // SAFETY: by the caller's promise.
+    unsafe { free(handle) };
+}
+
+/// Frees a conversation's handle; the session frees its memory. Null is allowed.
+///
+/// # Safety
+/// The handle is null or one of this library that was not freed, and no other call uses it.
+#[no_mangle]
+pub unsafe extern "C" fn charsiug2p_free_conversation(handle: *mut ConversationHandle) {
+    // SAFETY: by the caller's promise.
+    unsafe { free(handle) };
+}
+
+/// Frees an answer, and with it its view. Null is allowed.
+///
+/// # Safety
+/// The handle is null or one of this library that was not freed, and no other call uses it.
+#[no_mangle]
+pub unsafe extern "C" fn charsiug2p_free_generation(handle: *mut GenerationHandle) {
     // SAFETY: by the caller's promise.
     unsafe { free(handle) };
 }

@@ -140,3 +140,17 @@ fn top_p_sorts_as_many_as_it_needs() {
     let scores = half.process(&logits).unwrap();
     assert_eq!(scores.iter().filter(|score| score.is_finite()).count(), 2048);
 }
+
+#[test]
+fn the_best_token_is_the_first_of_equal_ones_and_a_penalty_changes_it() {
+    let mut plain = sampler(|_| (), 3);
+    plain.begin(&[1]);
+    assert_eq!(plain.choose_best(&[0.5, 2.0, 2.0]), Ok(1));
+    assert_eq!(plain.choose_best(&[f32::NEG_INFINITY, -1.0, -2.0]), Ok(1));
+    assert_eq!(plain.choose_best(&[f32::NEG_INFINITY; 3]), Err(BadLogits::Nothing));
+    let mut penalized = sampler(|options| options.repetition_penalty = 4.0, 3);
+    penalized.begin(&[1]);
+    assert_eq!(penalized.choose_best(&[0.5, 2.0, 1.0]), Ok(2));
+    // Now it is in the text, too.
+    assert_eq!(penalized.choose_best(&[0.6, 2.0, 1.0]), Ok(0));
+}

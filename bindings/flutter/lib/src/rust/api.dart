@@ -7,8 +7,8 @@ import 'frb_generated.dart';
 import 'package:flutter_rust_bridge/flutter_rust_bridge_for_generated.dart';
 
 
-            // These functions are ignored because they are not marked as `pub`: `ours`, `ours`, `ours`, `ours`, `ours`, `theirs`, `theirs`
-// These function are ignored because they are on traits that is not defined in current crate (put an empty `#[frb]` on it to unignore): `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `from`
+            // These functions are ignored because they are not marked as `pub`: `answer`, `count`, `ours`, `ours`, `ours`, `ours`, `ours`, `ours`, `pieces`, `theirs`, `theirs`, `theirs`, `theirs`
+// These function are ignored because they are on traits that is not defined in current crate (put an empty `#[frb]` on it to unignore): `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `assert_fields_are_eq`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `clone`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `eq`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `fmt`, `from`
 
 
             
@@ -22,6 +22,29 @@ import 'package:flutter_rust_bridge/flutter_rust_bridge_for_generated.dart';
 
 /// A new one, for any number of calls.
 static Cancellation  create()=>Charsiug2p.instance.api.crateApiCancellationCreate();
+
+
+
+                    
+                }
+                
+
+
+                // Rust type: RustOpaqueMoi<flutter_rust_bridge::for_generated::RustAutoOpaqueInner<Conversation>>
+                abstract class Conversation implements RustOpaqueInterface {
+                    /// The answer to a prompt that follows the conversation's texts.
+///
+/// # Errors
+/// [`ModelException`].
+ Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
+
+/// The same as a stream, piece by piece. An error ends it.
+ Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
+
+/// All tokens: of prompts, and of answers with their stop tokens and stop strings.
+ Int32List  tokens();
 
 
 
@@ -84,6 +107,20 @@ static ModelLibrary  openWithMetadata({required String metadata })=>Charsiug2p.i
  void  close();
 
 
+/// Begins a conversation with a language model.
+///
+/// # Errors
+/// [`ModelException`].
+ Conversation  conversation();
+
+
+/// The answer of a language model to a prompt.
+///
+/// # Errors
+/// [`ModelException`].
+ Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
+
 /// The model.
  ModelInfo  model();
 
@@ -108,6 +145,10 @@ static ModelLibrary  openWithMetadata({required String metadata })=>Charsiug2p.i
 
 /// The same as a stream, word by word. A word's error ends it.
  Stream<Phonemes>  stream({required String language , required List<String> words , required Cancellation cancellation });
+
+
+/// The same as a stream, piece by piece. An error ends it.
+ Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
 
 
 /// Calls the model once with made-up input, so that its first real call is as fast as the others.
@@ -192,6 +233,12 @@ modelFailed,
 panic,
 /// A self-test without orders, or one whose file cannot be written.
 notTested,
+/// A prompt that the model does not take.
+badPrompt,
+/// The text fills the model's context.
+contextFull,
+/// A conversation of another session.
+otherConversation,
                     ;
                     
                 }
@@ -220,6 +267,98 @@ final String? name;
             other is Extent &&
                 runtimeType == other.runtimeType
                 && size == other.size&& name == other.name;
+
+            }
+
+/// An answer.
+class Generation  {
+                /// All pieces' text together.
+final String text;
+/// All tokens, with a stop token and with those of a stop string.
+final Int32List tokens;
+/// Why it ended.
+final GenerationEnd ended;
+/// The stop string to which it came.
+final String? stopString;
+/// How many tokens were before the answer: the conversation's and the prompt's.
+final PlatformInt64 promptTokens;
+/// How many of them the model had not read in an earlier call.
+final PlatformInt64 readTokens;
+/// From the start of the call until the first token was known; 0 without a token.
+final PlatformInt64 firstTokenNanoseconds;
+/// How long the call took.
+final PlatformInt64 nanoseconds;
+
+                const Generation({required this.text ,required this.tokens ,required this.ended ,this.stopString ,required this.promptTokens ,required this.readTokens ,required this.firstTokenNanoseconds ,required this.nanoseconds ,});
+
+
+
+
+
+        @override
+        int get hashCode => text.hashCode^tokens.hashCode^ended.hashCode^stopString.hashCode^promptTokens.hashCode^readTokens.hashCode^firstTokenNanoseconds.hashCode^nanoseconds.hashCode;
+
+
+
+        @override
+        bool operator ==(Object other) =>
+            identical(this, other) ||
+            other is Generation &&
+                runtimeType == other.runtimeType
+                && text == other.text&& tokens == other.tokens&& ended == other.ended&& stopString == other.stopString&& promptTokens == other.promptTokens&& readTokens == other.readTokens&& firstTokenNanoseconds == other.firstTokenNanoseconds&& nanoseconds == other.nanoseconds;
+
+            }
+
+/// Why an answer ended.
+enum GenerationEnd {
+                    /// It has as many tokens as were asked for.
+length,
+/// The model gave a token that ends it.
+stopToken,
+/// It came to a stop string.
+stopString,
+/// The model's context is full.
+contextFull,
+                    ;
+                    
+                }
+
+/// How an answer is generated.
+class GenerationOptions  {
+                /// The most tokens of the answer.
+final int maxTokens;
+/// Texts that end the answer and are not a part of it.
+final List<String> stopStrings;
+/// 0: the best token each time. Else tokens are drawn by chance.
+final double temperature;
+/// Draws from so many of the most probable tokens only; 0 means all.
+final int topK;
+/// Draws from the most probable tokens whose probabilities together reach this; 1 means all.
+final double topP;
+/// Draws from tokens that are at least this share as probable as the most probable one; 0 means all.
+final double minP;
+/// Makes tokens that the text has already less probable if it is above 1.
+final double repetitionPenalty;
+/// The same seed draws the same tokens from the same text. Below 0 it is 0.
+final PlatformInt64 seed;
+
+                const GenerationOptions({required this.maxTokens ,required this.stopStrings ,required this.temperature ,required this.topK ,required this.topP ,required this.minP ,required this.repetitionPenalty ,required this.seed ,});
+
+
+
+
+
+        @override
+        int get hashCode => maxTokens.hashCode^stopStrings.hashCode^temperature.hashCode^topK.hashCode^topP.hashCode^minP.hashCode^repetitionPenalty.hashCode^seed.hashCode;
+
+
+
+        @override
+        bool operator ==(Object other) =>
+            identical(this, other) ||
+            other is GenerationOptions &&
+                runtimeType == other.runtimeType
+                && maxTokens == other.maxTokens&& stopStrings == other.stopStrings&& temperature == other.temperature&& topK == other.topK&& topP == other.topP&& minP == other.minP&& repetitionPenalty == other.repetitionPenalty&& seed == other.seed;
 
             }
 
@@ -293,15 +432,21 @@ final List<String> outputs;
 final List<String> languages;
 /// The most bytes of `<language>: word` that a model of words takes; else 0.
 final PlatformInt64 maxInputBytes;
+/// How many tokens a text of a language model can have, with its prompt; else 0.
+final PlatformInt64 contextTokens;
+/// How many tokens a language model knows; else 0.
+final PlatformInt64 vocabSize;
+/// Whether a language model takes and gives text.
+final bool hasTokenizer;
 
-                const ModelInfo({required this.name ,required this.kind ,required this.inputs ,required this.outputs ,required this.languages ,required this.maxInputBytes ,});
+                const ModelInfo({required this.name ,required this.kind ,required this.inputs ,required this.outputs ,required this.languages ,required this.maxInputBytes ,required this.contextTokens ,required this.vocabSize ,required this.hasTokenizer ,});
 
 
 
 
 
         @override
-        int get hashCode => name.hashCode^kind.hashCode^inputs.hashCode^outputs.hashCode^languages.hashCode^maxInputBytes.hashCode;
+        int get hashCode => name.hashCode^kind.hashCode^inputs.hashCode^outputs.hashCode^languages.hashCode^maxInputBytes.hashCode^contextTokens.hashCode^vocabSize.hashCode^hasTokenizer.hashCode;
 
 
 
@@ -310,7 +455,7 @@ final PlatformInt64 maxInputBytes;
             identical(this, other) ||
             other is ModelInfo &&
                 runtimeType == other.runtimeType
-                && name == other.name&& kind == other.kind&& inputs == other.inputs&& outputs == other.outputs&& languages == other.languages&& maxInputBytes == other.maxInputBytes;
+                && name == other.name&& kind == other.kind&& inputs == other.inputs&& outputs == other.outputs&& languages == other.languages&& maxInputBytes == other.maxInputBytes&& contextTokens == other.contextTokens&& vocabSize == other.vocabSize&& hasTokenizer == other.hasTokenizer;
 
             }
 
@@ -320,6 +465,8 @@ enum ModelKind {
 tensors,
 /// `phonemize`, with words.
 words,
+/// `generate`, with a prompt.
+text,
                     ;
                     
                 }
@@ -383,6 +530,62 @@ final PlatformInt64 nanoseconds;
             other is Phonemes &&
                 runtimeType == other.runtimeType
                 && index == other.index&& word == other.word&& phonemes == other.phonemes&& nanoseconds == other.nanoseconds;
+
+            }
+
+/// A piece of an answer.
+class Piece  {
+                /// Whole characters. Empty for a model without a tokenizer.
+final String text;
+/// The tokens since the piece before.
+final Int32List tokens;
+
+                const Piece({required this.text ,required this.tokens ,});
+
+
+
+
+
+        @override
+        int get hashCode => text.hashCode^tokens.hashCode;
+
+
+
+        @override
+        bool operator ==(Object other) =>
+            identical(this, other) ||
+            other is Piece &&
+                runtimeType == other.runtimeType
+                && text == other.text&& tokens == other.tokens;
+
+            }
+
+/// A part of a prompt: one of the three.
+class PromptPart  {
+                /// Text, for a model with a tokenizer. Names of special tokens in it are text like any other.
+final String? text;
+/// A special token by its name.
+final String? special;
+/// Token ids.
+final Int32List? tokens;
+
+                const PromptPart({this.text ,this.special ,this.tokens ,});
+
+
+
+
+
+        @override
+        int get hashCode => text.hashCode^special.hashCode^tokens.hashCode;
+
+
+
+        @override
+        bool operator ==(Object other) =>
+            identical(this, other) ||
+            other is PromptPart &&
+                runtimeType == other.runtimeType
+                && text == other.text&& special == other.special&& tokens == other.tokens;
 
             }
 

@@ -68,7 +68,7 @@ import 'package:flutter_rust_bridge/flutter_rust_bridge_for_generated.dart';
                   String get codegenVersion => '2.13.0';
 
                   @override
-                  int get rustContentHash => -1589619335;
+                  int get rustContentHash => -813888465;
 
                   static const kDefaultExternalLibraryLoaderConfig = ExternalLibraryLoaderConfig(
                     stem: 'charsiug2p_flutter',
@@ -83,6 +83,12 @@ import 'package:flutter_rust_bridge/flutter_rust_bridge_for_generated.dart';
                   void crateApiCancellationCancel({required Cancellation that });
 
 Cancellation crateApiCancellationCreate();
+
+Future<Generation> crateApiConversationGenerate({required Conversation that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
+Stream<Piece> crateApiConversationStreamText({required Conversation that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
+Int32List crateApiConversationTokens({required Conversation that });
 
 Future<Session> crateApiModelLibraryLoad({required ModelLibrary that , required String model , required int queueCapacity });
 
@@ -100,6 +106,10 @@ Versions crateApiModelLibraryVersions({required ModelLibrary that });
 
 void crateApiSessionClose({required Session that });
 
+Conversation crateApiSessionConversation({required Session that });
+
+Future<Generation> crateApiSessionGenerate({required Session that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
 ModelInfo crateApiSessionModel({required Session that });
 
 Future<List<Phonemes>> crateApiSessionPhonemize({required Session that , required String language , required List<String> words , required Cancellation cancellation });
@@ -110,6 +120,8 @@ Future<List<NamedTensor>> crateApiSessionRunInference({required Session that , r
 
 Stream<Phonemes> crateApiSessionStream({required Session that , required String language , required List<String> words , required Cancellation cancellation });
 
+Stream<Piece> crateApiSessionStreamText({required Session that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation });
+
 Future<void> crateApiSessionWarmUp({required Session that });
 
 RustArcIncrementStrongCountFnType get rust_arc_increment_strong_count_Cancellation;
@@ -117,6 +129,12 @@ RustArcIncrementStrongCountFnType get rust_arc_increment_strong_count_Cancellati
 RustArcDecrementStrongCountFnType get rust_arc_decrement_strong_count_Cancellation;
 
 CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_CancellationPtr;
+
+RustArcIncrementStrongCountFnType get rust_arc_increment_strong_count_Conversation;
+
+RustArcDecrementStrongCountFnType get rust_arc_decrement_strong_count_Conversation;
+
+CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_ConversationPtr;
 
 RustArcIncrementStrongCountFnType get rust_arc_increment_strong_count_ModelLibrary;
 
@@ -192,13 +210,99 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr;
         );
         
 
+@override Future<Generation> crateApiConversationGenerate({required Conversation that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })  { return handler.executeNormal(NormalTask(
+            callFfi: (port_) {
+              
+            final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(that, serializer);
+sse_encode_list_prompt_part(prompt, serializer);
+sse_encode_box_autoadd_generation_options(options, serializer);
+sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 3, port: port_);
+            
+            },
+            codec: 
+        SseCodec(
+          decodeSuccessData: sse_decode_generation,
+          decodeErrorData: sse_decode_model_exception,
+        )
+        ,
+            constMeta: kCrateApiConversationGenerateConstMeta,
+            argValues: [that, prompt, options, cancellation],
+            apiImpl: this,
+        )); }
+
+
+        TaskConstMeta get kCrateApiConversationGenerateConstMeta => const TaskConstMeta(
+            debugName: "Conversation_generate",
+            argNames: ["that", "prompt", "options", "cancellation"],
+        );
+        
+
+@override Stream<Piece> crateApiConversationStreamText({required Conversation that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })  { 
+            final sink = RustStreamSink<Piece>();
+            unawaited(handler.executeNormal(NormalTask(
+            callFfi: (port_) {
+              
+            final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(that, serializer);
+sse_encode_list_prompt_part(prompt, serializer);
+sse_encode_box_autoadd_generation_options(options, serializer);
+sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
+sse_encode_StreamSink_piece_Sse(sink, serializer);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 4, port: port_);
+            
+            },
+            codec: 
+        SseCodec(
+          decodeSuccessData: sse_decode_unit,
+          decodeErrorData: null,
+        )
+        ,
+            constMeta: kCrateApiConversationStreamTextConstMeta,
+            argValues: [that, prompt, options, cancellation, sink],
+            apiImpl: this,
+        )));
+            return sink.stream;
+             }
+
+
+        TaskConstMeta get kCrateApiConversationStreamTextConstMeta => const TaskConstMeta(
+            debugName: "Conversation_stream_text",
+            argNames: ["that", "prompt", "options", "cancellation", "sink"],
+        );
+        
+
+@override Int32List crateApiConversationTokens({required Conversation that })  { return handler.executeSync(SyncTask(
+            callFfi: () {
+              
+            final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(that, serializer);
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 5)!;
+            
+            },
+            codec: 
+        SseCodec(
+          decodeSuccessData: sse_decode_list_prim_i_32_strict,
+          decodeErrorData: null,
+        )
+        ,
+            constMeta: kCrateApiConversationTokensConstMeta,
+            argValues: [that],
+            apiImpl: this,
+        )); }
+
+
+        TaskConstMeta get kCrateApiConversationTokensConstMeta => const TaskConstMeta(
+            debugName: "Conversation_tokens",
+            argNames: ["that"],
+        );
+        
+
 @override Future<Session> crateApiModelLibraryLoad({required ModelLibrary that , required String model , required int queueCapacity })  { return handler.executeNormal(NormalTask(
             callFfi: (port_) {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
 sse_encode_String(model, serializer);
 sse_encode_u_32(queueCapacity, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 3, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 6, port: port_);
             
             },
             codec: 
@@ -223,7 +327,7 @@ sse_encode_u_32(queueCapacity, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 4)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 7)!;
             
             },
             codec: 
@@ -248,7 +352,7 @@ sse_encode_u_32(queueCapacity, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 5)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 8)!;
             
             },
             codec: 
@@ -273,7 +377,7 @@ sse_encode_u_32(queueCapacity, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_String(metadata, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 6)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 9)!;
             
             },
             codec: 
@@ -298,7 +402,7 @@ sse_encode_u_32(queueCapacity, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 7)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 10)!;
             
             },
             codec: 
@@ -325,7 +429,7 @@ sse_encode_u_32(queueCapacity, serializer);
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
 sse_encode_String(orders, serializer);
 sse_encode_String(out, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 8, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 11, port: port_);
             
             },
             codec: 
@@ -350,7 +454,7 @@ sse_encode_String(out, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 9)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 12)!;
             
             },
             codec: 
@@ -375,7 +479,7 @@ sse_encode_String(out, serializer);
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 10)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 13)!;
             
             },
             codec: 
@@ -396,11 +500,64 @@ sse_encode_String(out, serializer);
         );
         
 
+@override Conversation crateApiSessionConversation({required Session that })  { return handler.executeSync(SyncTask(
+            callFfi: () {
+              
+            final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 14)!;
+            
+            },
+            codec: 
+        SseCodec(
+          decodeSuccessData: sse_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation,
+          decodeErrorData: sse_decode_model_exception,
+        )
+        ,
+            constMeta: kCrateApiSessionConversationConstMeta,
+            argValues: [that],
+            apiImpl: this,
+        )); }
+
+
+        TaskConstMeta get kCrateApiSessionConversationConstMeta => const TaskConstMeta(
+            debugName: "Session_conversation",
+            argNames: ["that"],
+        );
+        
+
+@override Future<Generation> crateApiSessionGenerate({required Session that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })  { return handler.executeNormal(NormalTask(
+            callFfi: (port_) {
+              
+            final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
+sse_encode_list_prompt_part(prompt, serializer);
+sse_encode_box_autoadd_generation_options(options, serializer);
+sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 15, port: port_);
+            
+            },
+            codec: 
+        SseCodec(
+          decodeSuccessData: sse_decode_generation,
+          decodeErrorData: sse_decode_model_exception,
+        )
+        ,
+            constMeta: kCrateApiSessionGenerateConstMeta,
+            argValues: [that, prompt, options, cancellation],
+            apiImpl: this,
+        )); }
+
+
+        TaskConstMeta get kCrateApiSessionGenerateConstMeta => const TaskConstMeta(
+            debugName: "Session_generate",
+            argNames: ["that", "prompt", "options", "cancellation"],
+        );
+        
+
 @override ModelInfo crateApiSessionModel({required Session that })  { return handler.executeSync(SyncTask(
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 11)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 16)!;
             
             },
             codec: 
@@ -428,7 +585,7 @@ sse_encode_String(out, serializer);
 sse_encode_String(language, serializer);
 sse_encode_list_String(words, serializer);
 sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 12, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 17, port: port_);
             
             },
             codec: 
@@ -453,7 +610,7 @@ sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInn
             callFfi: () {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 13)!;
+            return pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 18)!;
             
             },
             codec: 
@@ -480,7 +637,7 @@ sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInn
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
 sse_encode_list_named_tensor(inputs, serializer);
 sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 14, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 19, port: port_);
             
             },
             codec: 
@@ -511,7 +668,7 @@ sse_encode_String(language, serializer);
 sse_encode_list_String(words, serializer);
 sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
 sse_encode_StreamSink_phonemes_Sse(sink, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 15, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 20, port: port_);
             
             },
             codec: 
@@ -534,11 +691,44 @@ sse_encode_StreamSink_phonemes_Sse(sink, serializer);
         );
         
 
+@override Stream<Piece> crateApiSessionStreamText({required Session that , required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })  { 
+            final sink = RustStreamSink<Piece>();
+            unawaited(handler.executeNormal(NormalTask(
+            callFfi: (port_) {
+              
+            final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
+sse_encode_list_prompt_part(prompt, serializer);
+sse_encode_box_autoadd_generation_options(options, serializer);
+sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(cancellation, serializer);
+sse_encode_StreamSink_piece_Sse(sink, serializer);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 21, port: port_);
+            
+            },
+            codec: 
+        SseCodec(
+          decodeSuccessData: sse_decode_unit,
+          decodeErrorData: null,
+        )
+        ,
+            constMeta: kCrateApiSessionStreamTextConstMeta,
+            argValues: [that, prompt, options, cancellation, sink],
+            apiImpl: this,
+        )));
+            return sink.stream;
+             }
+
+
+        TaskConstMeta get kCrateApiSessionStreamTextConstMeta => const TaskConstMeta(
+            debugName: "Session_stream_text",
+            argNames: ["that", "prompt", "options", "cancellation", "sink"],
+        );
+        
+
 @override Future<void> crateApiSessionWarmUp({required Session that })  { return handler.executeNormal(NormalTask(
             callFfi: (port_) {
               
             final serializer = SseSerializer(generalizedFrbRustBinding);sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(that, serializer);
-            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 16, port: port_);
+            pdeCallFfi(generalizedFrbRustBinding, serializer, funcId: 22, port: port_);
             
             },
             codec: 
@@ -563,6 +753,10 @@ RustArcIncrementStrongCountFnType get rust_arc_increment_strong_count_Cancellati
 
 RustArcDecrementStrongCountFnType get rust_arc_decrement_strong_count_Cancellation => wire.rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation;
 
+RustArcIncrementStrongCountFnType get rust_arc_increment_strong_count_Conversation => wire.rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation;
+
+RustArcDecrementStrongCountFnType get rust_arc_decrement_strong_count_Conversation => wire.rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation;
+
 RustArcIncrementStrongCountFnType get rust_arc_increment_strong_count_ModelLibrary => wire.rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary;
 
 RustArcDecrementStrongCountFnType get rust_arc_decrement_strong_count_ModelLibrary => wire.rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary;
@@ -579,6 +773,9 @@ return AnyhowException(raw as String); }
 @protected Cancellation dco_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return CancellationImpl.frbInternalDcoDecode(raw as List<dynamic>); }
 
+@protected Conversation dco_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return ConversationImpl.frbInternalDcoDecode(raw as List<dynamic>); }
+
 @protected ModelLibrary dco_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return ModelLibraryImpl.frbInternalDcoDecode(raw as List<dynamic>); }
 
@@ -587,6 +784,9 @@ return SessionImpl.frbInternalDcoDecode(raw as List<dynamic>); }
 
 @protected Cancellation dco_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return CancellationImpl.frbInternalDcoDecode(raw as List<dynamic>); }
+
+@protected Conversation dco_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return ConversationImpl.frbInternalDcoDecode(raw as List<dynamic>); }
 
 @protected ModelLibrary dco_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return ModelLibraryImpl.frbInternalDcoDecode(raw as List<dynamic>); }
@@ -597,6 +797,9 @@ return SessionImpl.frbInternalDcoDecode(raw as List<dynamic>); }
 @protected Cancellation dco_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return CancellationImpl.frbInternalDcoDecode(raw as List<dynamic>); }
 
+@protected Conversation dco_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return ConversationImpl.frbInternalDcoDecode(raw as List<dynamic>); }
+
 @protected ModelLibrary dco_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return ModelLibraryImpl.frbInternalDcoDecode(raw as List<dynamic>); }
 
@@ -606,8 +809,17 @@ return SessionImpl.frbInternalDcoDecode(raw as List<dynamic>); }
 @protected RustStreamSink<Phonemes> dco_decode_StreamSink_phonemes_Sse(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 throw UnimplementedError(); }
 
+@protected RustStreamSink<Piece> dco_decode_StreamSink_piece_Sse(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+throw UnimplementedError(); }
+
 @protected String dco_decode_String(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return raw as String; }
+
+@protected bool dco_decode_bool(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return raw as bool; }
+
+@protected GenerationOptions dco_decode_box_autoadd_generation_options(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return dco_decode_generation_options(raw); }
 
 @protected PlatformInt64 dco_decode_box_autoadd_i_64(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return dco_decode_i_64(raw); }
@@ -623,6 +835,36 @@ final arr = raw as List<dynamic>;
                 if (arr.length != 2) throw Exception('unexpected arr length: expect 2 but see ${arr.length}');
                 return Extent(size: dco_decode_opt_box_autoadd_i_64(arr[0]),
 name: dco_decode_opt_String(arr[1]),); }
+
+@protected double dco_decode_f_64(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return raw as double; }
+
+@protected Generation dco_decode_generation(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+final arr = raw as List<dynamic>;
+                if (arr.length != 8) throw Exception('unexpected arr length: expect 8 but see ${arr.length}');
+                return Generation(text: dco_decode_String(arr[0]),
+tokens: dco_decode_list_prim_i_32_strict(arr[1]),
+ended: dco_decode_generation_end(arr[2]),
+stopString: dco_decode_opt_String(arr[3]),
+promptTokens: dco_decode_i_64(arr[4]),
+readTokens: dco_decode_i_64(arr[5]),
+firstTokenNanoseconds: dco_decode_i_64(arr[6]),
+nanoseconds: dco_decode_i_64(arr[7]),); }
+
+@protected GenerationEnd dco_decode_generation_end(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return GenerationEnd.values[raw as int]; }
+
+@protected GenerationOptions dco_decode_generation_options(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+final arr = raw as List<dynamic>;
+                if (arr.length != 8) throw Exception('unexpected arr length: expect 8 but see ${arr.length}');
+                return GenerationOptions(maxTokens: dco_decode_u_32(arr[0]),
+stopStrings: dco_decode_list_String(arr[1]),
+temperature: dco_decode_f_64(arr[2]),
+topK: dco_decode_u_32(arr[3]),
+topP: dco_decode_f_64(arr[4]),
+minP: dco_decode_f_64(arr[5]),
+repetitionPenalty: dco_decode_f_64(arr[6]),
+seed: dco_decode_i_64(arr[7]),); }
 
 @protected int dco_decode_i_32(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return raw as int; }
@@ -661,6 +903,9 @@ return raw as Int32List; }
 @protected Uint8List dco_decode_list_prim_u_8_strict(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return raw as Uint8List; }
 
+@protected List<PromptPart> dco_decode_list_prompt_part(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return (raw as List<dynamic>).map(dco_decode_prompt_part).toList(); }
+
 @protected ModelException dco_decode_model_exception(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 final arr = raw as List<dynamic>;
                 if (arr.length != 2) throw Exception('unexpected arr length: expect 2 but see ${arr.length}');
@@ -669,13 +914,16 @@ message: dco_decode_String(arr[1]),); }
 
 @protected ModelInfo dco_decode_model_info(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 final arr = raw as List<dynamic>;
-                if (arr.length != 6) throw Exception('unexpected arr length: expect 6 but see ${arr.length}');
+                if (arr.length != 9) throw Exception('unexpected arr length: expect 9 but see ${arr.length}');
                 return ModelInfo(name: dco_decode_String(arr[0]),
 kind: dco_decode_model_kind(arr[1]),
 inputs: dco_decode_list_input_info(arr[2]),
 outputs: dco_decode_list_String(arr[3]),
 languages: dco_decode_list_String(arr[4]),
-maxInputBytes: dco_decode_i_64(arr[5]),); }
+maxInputBytes: dco_decode_i_64(arr[5]),
+contextTokens: dco_decode_i_64(arr[6]),
+vocabSize: dco_decode_i_64(arr[7]),
+hasTokenizer: dco_decode_bool(arr[8]),); }
 
 @protected ModelKind dco_decode_model_kind(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return ModelKind.values[raw as int]; }
@@ -694,6 +942,9 @@ return raw == null ? null : dco_decode_String(raw); }
 @protected PlatformInt64? dco_decode_opt_box_autoadd_i_64(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 return raw == null ? null : dco_decode_box_autoadd_i_64(raw); }
 
+@protected Int32List? dco_decode_opt_list_prim_i_32_strict(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+return raw == null ? null : dco_decode_list_prim_i_32_strict(raw); }
+
 @protected Phonemes dco_decode_phonemes(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 final arr = raw as List<dynamic>;
                 if (arr.length != 4) throw Exception('unexpected arr length: expect 4 but see ${arr.length}');
@@ -701,6 +952,19 @@ final arr = raw as List<dynamic>;
 word: dco_decode_String(arr[1]),
 phonemes: dco_decode_String(arr[2]),
 nanoseconds: dco_decode_i_64(arr[3]),); }
+
+@protected Piece dco_decode_piece(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+final arr = raw as List<dynamic>;
+                if (arr.length != 2) throw Exception('unexpected arr length: expect 2 but see ${arr.length}');
+                return Piece(text: dco_decode_String(arr[0]),
+tokens: dco_decode_list_prim_i_32_strict(arr[1]),); }
+
+@protected PromptPart dco_decode_prompt_part(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
+final arr = raw as List<dynamic>;
+                if (arr.length != 3) throw Exception('unexpected arr length: expect 3 but see ${arr.length}');
+                return PromptPart(text: dco_decode_opt_String(arr[0]),
+special: dco_decode_opt_String(arr[1]),
+tokens: dco_decode_opt_list_prim_i_32_strict(arr[2]),); }
 
 @protected SelfTest dco_decode_self_test(dynamic raw){ // Codec=Dco (DartCObject based), see doc to use other codecs
 final arr = raw as List<dynamic>;
@@ -736,6 +1000,9 @@ var inner = sse_decode_String(deserializer);
 @protected Cancellation sse_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return CancellationImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
 
+@protected Conversation sse_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+return ConversationImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
+
 @protected ModelLibrary sse_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return ModelLibraryImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
 
@@ -744,6 +1011,9 @@ return SessionImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_deco
 
 @protected Cancellation sse_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return CancellationImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
+
+@protected Conversation sse_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+return ConversationImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
 
 @protected ModelLibrary sse_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return ModelLibraryImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
@@ -754,6 +1024,9 @@ return SessionImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_deco
 @protected Cancellation sse_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return CancellationImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
 
+@protected Conversation sse_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+return ConversationImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
+
 @protected ModelLibrary sse_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return ModelLibraryImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_decode_i_32(deserializer)); }
 
@@ -763,9 +1036,18 @@ return SessionImpl.frbInternalSseDecode(sse_decode_usize(deserializer), sse_deco
 @protected RustStreamSink<Phonemes> sse_decode_StreamSink_phonemes_Sse(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 throw UnimplementedError('Unreachable ()'); }
 
+@protected RustStreamSink<Piece> sse_decode_StreamSink_piece_Sse(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+throw UnimplementedError('Unreachable ()'); }
+
 @protected String sse_decode_String(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 var inner = sse_decode_list_prim_u_8_strict(deserializer);
         return utf8.decoder.convert(inner); }
+
+@protected bool sse_decode_bool(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+return deserializer.buffer.getUint8() != 0; }
+
+@protected GenerationOptions sse_decode_box_autoadd_generation_options(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+return (sse_decode_generation_options(deserializer)); }
 
 @protected PlatformInt64 sse_decode_box_autoadd_i_64(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return (sse_decode_i_64(deserializer)); }
@@ -782,6 +1064,35 @@ var inner = sse_decode_i_32(deserializer);
 var var_size = sse_decode_opt_box_autoadd_i_64(deserializer);
 var var_name = sse_decode_opt_String(deserializer);
 return Extent(size: var_size, name: var_name); }
+
+@protected double sse_decode_f_64(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+return deserializer.buffer.getFloat64(); }
+
+@protected Generation sse_decode_generation(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+var var_text = sse_decode_String(deserializer);
+var var_tokens = sse_decode_list_prim_i_32_strict(deserializer);
+var var_ended = sse_decode_generation_end(deserializer);
+var var_stopString = sse_decode_opt_String(deserializer);
+var var_promptTokens = sse_decode_i_64(deserializer);
+var var_readTokens = sse_decode_i_64(deserializer);
+var var_firstTokenNanoseconds = sse_decode_i_64(deserializer);
+var var_nanoseconds = sse_decode_i_64(deserializer);
+return Generation(text: var_text, tokens: var_tokens, ended: var_ended, stopString: var_stopString, promptTokens: var_promptTokens, readTokens: var_readTokens, firstTokenNanoseconds: var_firstTokenNanoseconds, nanoseconds: var_nanoseconds); }
+
+@protected GenerationEnd sse_decode_generation_end(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+var inner = sse_decode_i_32(deserializer);
+        return GenerationEnd.values[inner]; }
+
+@protected GenerationOptions sse_decode_generation_options(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+var var_maxTokens = sse_decode_u_32(deserializer);
+var var_stopStrings = sse_decode_list_String(deserializer);
+var var_temperature = sse_decode_f_64(deserializer);
+var var_topK = sse_decode_u_32(deserializer);
+var var_topP = sse_decode_f_64(deserializer);
+var var_minP = sse_decode_f_64(deserializer);
+var var_repetitionPenalty = sse_decode_f_64(deserializer);
+var var_seed = sse_decode_i_64(deserializer);
+return GenerationOptions(maxTokens: var_maxTokens, stopStrings: var_stopStrings, temperature: var_temperature, topK: var_topK, topP: var_topP, minP: var_minP, repetitionPenalty: var_repetitionPenalty, seed: var_seed); }
 
 @protected int sse_decode_i_32(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 return deserializer.buffer.getInt32(); }
@@ -851,6 +1162,14 @@ var len_ = sse_decode_i_32(deserializer);
 var len_ = sse_decode_i_32(deserializer);
                 return deserializer.buffer.getUint8List(len_); }
 
+@protected List<PromptPart> sse_decode_list_prompt_part(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+
+        var len_ = sse_decode_i_32(deserializer);
+        var ans_ = <PromptPart>[];
+        for (var idx_ = 0; idx_ < len_; ++idx_) { ans_.add(sse_decode_prompt_part(deserializer)); }
+        return ans_;
+         }
+
 @protected ModelException sse_decode_model_exception(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 var var_kind = sse_decode_error_kind(deserializer);
 var var_message = sse_decode_String(deserializer);
@@ -863,7 +1182,10 @@ var var_inputs = sse_decode_list_input_info(deserializer);
 var var_outputs = sse_decode_list_String(deserializer);
 var var_languages = sse_decode_list_String(deserializer);
 var var_maxInputBytes = sse_decode_i_64(deserializer);
-return ModelInfo(name: var_name, kind: var_kind, inputs: var_inputs, outputs: var_outputs, languages: var_languages, maxInputBytes: var_maxInputBytes); }
+var var_contextTokens = sse_decode_i_64(deserializer);
+var var_vocabSize = sse_decode_i_64(deserializer);
+var var_hasTokenizer = sse_decode_bool(deserializer);
+return ModelInfo(name: var_name, kind: var_kind, inputs: var_inputs, outputs: var_outputs, languages: var_languages, maxInputBytes: var_maxInputBytes, contextTokens: var_contextTokens, vocabSize: var_vocabSize, hasTokenizer: var_hasTokenizer); }
 
 @protected ModelKind sse_decode_model_kind(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 var inner = sse_decode_i_32(deserializer);
@@ -894,12 +1216,32 @@ return NamedTensor(name: var_name, dataType: var_dataType, shape: var_shape, dat
             }
              }
 
+@protected Int32List? sse_decode_opt_list_prim_i_32_strict(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+
+            if (sse_decode_bool(deserializer)) {
+                return (sse_decode_list_prim_i_32_strict(deserializer));
+            } else {
+                return null;
+            }
+             }
+
 @protected Phonemes sse_decode_phonemes(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 var var_index = sse_decode_u_32(deserializer);
 var var_word = sse_decode_String(deserializer);
 var var_phonemes = sse_decode_String(deserializer);
 var var_nanoseconds = sse_decode_i_64(deserializer);
 return Phonemes(index: var_index, word: var_word, phonemes: var_phonemes, nanoseconds: var_nanoseconds); }
+
+@protected Piece sse_decode_piece(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+var var_text = sse_decode_String(deserializer);
+var var_tokens = sse_decode_list_prim_i_32_strict(deserializer);
+return Piece(text: var_text, tokens: var_tokens); }
+
+@protected PromptPart sse_decode_prompt_part(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+var var_text = sse_decode_opt_String(deserializer);
+var var_special = sse_decode_opt_String(deserializer);
+var var_tokens = sse_decode_opt_list_prim_i_32_strict(deserializer);
+return PromptPart(text: var_text, special: var_special, tokens: var_tokens); }
 
 @protected SelfTest sse_decode_self_test(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 var var_orders = sse_decode_u_32(deserializer);
@@ -926,14 +1268,14 @@ var var_target = sse_decode_String(deserializer);
 var var_archiveSha256 = sse_decode_String(deserializer);
 return Versions(version: var_version, tvm: var_tvm, target: var_target, archiveSha256: var_archiveSha256); }
 
-@protected bool sse_decode_bool(SseDeserializer deserializer){ // Codec=Sse (Serialization based), see doc to use other codecs
-return deserializer.buffer.getUint8() != 0; }
-
 @protected void sse_encode_AnyhowException(AnyhowException self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_String(self.message, serializer); }
 
 @protected void sse_encode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(Cancellation self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_usize((self as CancellationImpl).frbInternalSseEncode(move: true), serializer); }
+
+@protected void sse_encode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_usize((self as ConversationImpl).frbInternalSseEncode(move: true), serializer); }
 
 @protected void sse_encode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(ModelLibrary self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_usize((self as ModelLibraryImpl).frbInternalSseEncode(move: true), serializer); }
@@ -944,6 +1286,9 @@ sse_encode_usize((self as SessionImpl).frbInternalSseEncode(move: true), seriali
 @protected void sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(Cancellation self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_usize((self as CancellationImpl).frbInternalSseEncode(move: false), serializer); }
 
+@protected void sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_usize((self as ConversationImpl).frbInternalSseEncode(move: false), serializer); }
+
 @protected void sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(ModelLibrary self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_usize((self as ModelLibraryImpl).frbInternalSseEncode(move: false), serializer); }
 
@@ -952,6 +1297,9 @@ sse_encode_usize((self as SessionImpl).frbInternalSseEncode(move: false), serial
 
 @protected void sse_encode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(Cancellation self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_usize((self as CancellationImpl).frbInternalSseEncode(move: null), serializer); }
+
+@protected void sse_encode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_usize((self as ConversationImpl).frbInternalSseEncode(move: null), serializer); }
 
 @protected void sse_encode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(ModelLibrary self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_usize((self as ModelLibraryImpl).frbInternalSseEncode(move: null), serializer); }
@@ -965,8 +1313,20 @@ sse_encode_String(self.setupAndSerialize(codec: SseCodec(
             decodeErrorData: sse_decode_AnyhowException,
         )), serializer); }
 
+@protected void sse_encode_StreamSink_piece_Sse(RustStreamSink<Piece> self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_String(self.setupAndSerialize(codec: SseCodec(
+            decodeSuccessData: sse_decode_piece,
+            decodeErrorData: sse_decode_AnyhowException,
+        )), serializer); }
+
 @protected void sse_encode_String(String self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_list_prim_u_8_strict(utf8.encoder.convert(self), serializer); }
+
+@protected void sse_encode_bool(bool self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+serializer.buffer.putUint8(self ? 1 : 0); }
+
+@protected void sse_encode_box_autoadd_generation_options(GenerationOptions self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_generation_options(self, serializer); }
 
 @protected void sse_encode_box_autoadd_i_64(PlatformInt64 self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_i_64(self, serializer); }
@@ -980,6 +1340,34 @@ sse_encode_i_32(self.index, serializer); }
 @protected void sse_encode_extent(Extent self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_opt_box_autoadd_i_64(self.size, serializer);
 sse_encode_opt_String(self.name, serializer);
+ }
+
+@protected void sse_encode_f_64(double self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+serializer.buffer.putFloat64(self); }
+
+@protected void sse_encode_generation(Generation self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_String(self.text, serializer);
+sse_encode_list_prim_i_32_strict(self.tokens, serializer);
+sse_encode_generation_end(self.ended, serializer);
+sse_encode_opt_String(self.stopString, serializer);
+sse_encode_i_64(self.promptTokens, serializer);
+sse_encode_i_64(self.readTokens, serializer);
+sse_encode_i_64(self.firstTokenNanoseconds, serializer);
+sse_encode_i_64(self.nanoseconds, serializer);
+ }
+
+@protected void sse_encode_generation_end(GenerationEnd self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_i_32(self.index, serializer); }
+
+@protected void sse_encode_generation_options(GenerationOptions self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_u_32(self.maxTokens, serializer);
+sse_encode_list_String(self.stopStrings, serializer);
+sse_encode_f_64(self.temperature, serializer);
+sse_encode_u_32(self.topK, serializer);
+sse_encode_f_64(self.topP, serializer);
+sse_encode_f_64(self.minP, serializer);
+sse_encode_f_64(self.repetitionPenalty, serializer);
+sse_encode_i_64(self.seed, serializer);
  }
 
 @protected void sse_encode_i_32(int self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
@@ -1026,6 +1414,10 @@ sse_encode_i_32(self.length, serializer);
 sse_encode_i_32(self.length, serializer);
                     serializer.buffer.putUint8List(self); }
 
+@protected void sse_encode_list_prompt_part(List<PromptPart> self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_i_32(self.length, serializer);
+        for (final item in self) { sse_encode_prompt_part(item, serializer); } }
+
 @protected void sse_encode_model_exception(ModelException self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_error_kind(self.kind, serializer);
 sse_encode_String(self.message, serializer);
@@ -1038,6 +1430,9 @@ sse_encode_list_input_info(self.inputs, serializer);
 sse_encode_list_String(self.outputs, serializer);
 sse_encode_list_String(self.languages, serializer);
 sse_encode_i_64(self.maxInputBytes, serializer);
+sse_encode_i_64(self.contextTokens, serializer);
+sse_encode_i_64(self.vocabSize, serializer);
+sse_encode_bool(self.hasTokenizer, serializer);
  }
 
 @protected void sse_encode_model_kind(ModelKind self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
@@ -1066,11 +1461,30 @@ sse_encode_list_prim_u_8_strict(self.data, serializer);
                 }
                  }
 
+@protected void sse_encode_opt_list_prim_i_32_strict(Int32List? self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+
+                sse_encode_bool(self != null, serializer);
+                if (self != null) {
+                    sse_encode_list_prim_i_32_strict(self, serializer);
+                }
+                 }
+
 @protected void sse_encode_phonemes(Phonemes self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
 sse_encode_u_32(self.index, serializer);
 sse_encode_String(self.word, serializer);
 sse_encode_String(self.phonemes, serializer);
 sse_encode_i_64(self.nanoseconds, serializer);
+ }
+
+@protected void sse_encode_piece(Piece self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_String(self.text, serializer);
+sse_encode_list_prim_i_32_strict(self.tokens, serializer);
+ }
+
+@protected void sse_encode_prompt_part(PromptPart self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
+sse_encode_opt_String(self.text, serializer);
+sse_encode_opt_String(self.special, serializer);
+sse_encode_opt_list_prim_i_32_strict(self.tokens, serializer);
  }
 
 @protected void sse_encode_self_test(SelfTest self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
@@ -1097,9 +1511,6 @@ sse_encode_String(self.tvm, serializer);
 sse_encode_String(self.target, serializer);
 sse_encode_String(self.archiveSha256, serializer);
  }
-
-@protected void sse_encode_bool(bool self, SseSerializer serializer){ // Codec=Sse (Serialization based), see doc to use other codecs
-serializer.buffer.putUint8(self ? 1 : 0); }
                 }
                 
 
@@ -1120,6 +1531,37 @@ serializer.buffer.putUint8(self ? 1 : 0); }
 
                 /// Ends the calls that it was given to.
  void  cancel()=>Charsiug2p.instance.api.crateApiCancellationCancel(that: this, );
+
+
+            }
+            @sealed class ConversationImpl extends RustOpaque implements Conversation {
+                // Not to be used by end users
+                ConversationImpl.frbInternalDcoDecode(List<dynamic> wire):
+                    super.frbInternalDcoDecode(wire, _kStaticData);
+
+                // Not to be used by end users
+                ConversationImpl.frbInternalSseDecode(BigInt ptr, int externalSizeOnNative):
+                    super.frbInternalSseDecode(ptr, externalSizeOnNative, _kStaticData);
+
+                static final _kStaticData = RustArcStaticData(
+                    rustArcIncrementStrongCount: Charsiug2p.instance.api.rust_arc_increment_strong_count_Conversation,
+                    rustArcDecrementStrongCount: Charsiug2p.instance.api.rust_arc_decrement_strong_count_Conversation,
+                    rustArcDecrementStrongCountPtr: Charsiug2p.instance.api.rust_arc_decrement_strong_count_ConversationPtr,
+                );
+
+                /// The answer to a prompt that follows the conversation's texts.
+///
+/// # Errors
+/// [`ModelException`].
+ Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiConversationGenerate(that: this, prompt: prompt, options: options, cancellation: cancellation);
+
+
+/// The same as a stream, piece by piece. An error ends it.
+ Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiConversationStreamText(that: this, prompt: prompt, options: options, cancellation: cancellation);
+
+
+/// All tokens: of prompts, and of answers with their stop tokens and stop strings.
+ Int32List  tokens()=>Charsiug2p.instance.api.crateApiConversationTokens(that: this, );
 
 
             }
@@ -1184,6 +1626,20 @@ serializer.buffer.putUint8(self ? 1 : 0); }
  void  close()=>Charsiug2p.instance.api.crateApiSessionClose(that: this, );
 
 
+/// Begins a conversation with a language model.
+///
+/// # Errors
+/// [`ModelException`].
+ Conversation  conversation()=>Charsiug2p.instance.api.crateApiSessionConversation(that: this, );
+
+
+/// The answer of a language model to a prompt.
+///
+/// # Errors
+/// [`ModelException`].
+ Future<Generation>  generate({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiSessionGenerate(that: this, prompt: prompt, options: options, cancellation: cancellation);
+
+
 /// The model.
  ModelInfo  model()=>Charsiug2p.instance.api.crateApiSessionModel(that: this, );
 
@@ -1208,6 +1664,10 @@ serializer.buffer.putUint8(self ? 1 : 0); }
 
 /// The same as a stream, word by word. A word's error ends it.
  Stream<Phonemes>  stream({required String language , required List<String> words , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiSessionStream(that: this, language: language, words: words, cancellation: cancellation);
+
+
+/// The same as a stream, piece by piece. An error ends it.
+ Stream<Piece>  streamText({required List<PromptPart> prompt , required GenerationOptions options , required Cancellation cancellation })=>Charsiug2p.instance.api.crateApiSessionStreamText(that: this, prompt: prompt, options: options, cancellation: cancellation);
 
 
 /// Calls the model once with made-up input, so that its first real call is as fast as the others.

@@ -23,6 +23,8 @@ import 'package:flutter_rust_bridge/flutter_rust_bridge_for_generated_io.dart';
 
                   CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_CancellationPtr => wire._rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellationPtr;
 
+CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_ConversationPtr => wire._rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversationPtr;
+
 CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_ModelLibraryPtr => wire._rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibraryPtr;
 
 CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire._rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSessionPtr;
@@ -33,11 +35,15 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected Cancellation dco_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(dynamic raw);
 
+@protected Conversation dco_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw);
+
 @protected ModelLibrary dco_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(dynamic raw);
 
 @protected Session dco_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(dynamic raw);
 
 @protected Cancellation dco_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(dynamic raw);
+
+@protected Conversation dco_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw);
 
 @protected ModelLibrary dco_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(dynamic raw);
 
@@ -45,13 +51,21 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected Cancellation dco_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(dynamic raw);
 
+@protected Conversation dco_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(dynamic raw);
+
 @protected ModelLibrary dco_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(dynamic raw);
 
 @protected Session dco_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(dynamic raw);
 
 @protected RustStreamSink<Phonemes> dco_decode_StreamSink_phonemes_Sse(dynamic raw);
 
+@protected RustStreamSink<Piece> dco_decode_StreamSink_piece_Sse(dynamic raw);
+
 @protected String dco_decode_String(dynamic raw);
+
+@protected bool dco_decode_bool(dynamic raw);
+
+@protected GenerationOptions dco_decode_box_autoadd_generation_options(dynamic raw);
 
 @protected PlatformInt64 dco_decode_box_autoadd_i_64(dynamic raw);
 
@@ -60,6 +74,14 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 @protected ErrorKind dco_decode_error_kind(dynamic raw);
 
 @protected Extent dco_decode_extent(dynamic raw);
+
+@protected double dco_decode_f_64(dynamic raw);
+
+@protected Generation dco_decode_generation(dynamic raw);
+
+@protected GenerationEnd dco_decode_generation_end(dynamic raw);
+
+@protected GenerationOptions dco_decode_generation_options(dynamic raw);
 
 @protected int dco_decode_i_32(dynamic raw);
 
@@ -83,6 +105,8 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected Uint8List dco_decode_list_prim_u_8_strict(dynamic raw);
 
+@protected List<PromptPart> dco_decode_list_prompt_part(dynamic raw);
+
 @protected ModelException dco_decode_model_exception(dynamic raw);
 
 @protected ModelInfo dco_decode_model_info(dynamic raw);
@@ -95,7 +119,13 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected PlatformInt64? dco_decode_opt_box_autoadd_i_64(dynamic raw);
 
+@protected Int32List? dco_decode_opt_list_prim_i_32_strict(dynamic raw);
+
 @protected Phonemes dco_decode_phonemes(dynamic raw);
+
+@protected Piece dco_decode_piece(dynamic raw);
+
+@protected PromptPart dco_decode_prompt_part(dynamic raw);
 
 @protected SelfTest dco_decode_self_test(dynamic raw);
 
@@ -113,11 +143,15 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected Cancellation sse_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(SseDeserializer deserializer);
 
+@protected Conversation sse_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer);
+
 @protected ModelLibrary sse_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(SseDeserializer deserializer);
 
 @protected Session sse_decode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(SseDeserializer deserializer);
 
 @protected Cancellation sse_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(SseDeserializer deserializer);
+
+@protected Conversation sse_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer);
 
 @protected ModelLibrary sse_decode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(SseDeserializer deserializer);
 
@@ -125,13 +159,21 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected Cancellation sse_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(SseDeserializer deserializer);
 
+@protected Conversation sse_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(SseDeserializer deserializer);
+
 @protected ModelLibrary sse_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(SseDeserializer deserializer);
 
 @protected Session sse_decode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(SseDeserializer deserializer);
 
 @protected RustStreamSink<Phonemes> sse_decode_StreamSink_phonemes_Sse(SseDeserializer deserializer);
 
+@protected RustStreamSink<Piece> sse_decode_StreamSink_piece_Sse(SseDeserializer deserializer);
+
 @protected String sse_decode_String(SseDeserializer deserializer);
+
+@protected bool sse_decode_bool(SseDeserializer deserializer);
+
+@protected GenerationOptions sse_decode_box_autoadd_generation_options(SseDeserializer deserializer);
 
 @protected PlatformInt64 sse_decode_box_autoadd_i_64(SseDeserializer deserializer);
 
@@ -140,6 +182,14 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 @protected ErrorKind sse_decode_error_kind(SseDeserializer deserializer);
 
 @protected Extent sse_decode_extent(SseDeserializer deserializer);
+
+@protected double sse_decode_f_64(SseDeserializer deserializer);
+
+@protected Generation sse_decode_generation(SseDeserializer deserializer);
+
+@protected GenerationEnd sse_decode_generation_end(SseDeserializer deserializer);
+
+@protected GenerationOptions sse_decode_generation_options(SseDeserializer deserializer);
 
 @protected int sse_decode_i_32(SseDeserializer deserializer);
 
@@ -163,6 +213,8 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected Uint8List sse_decode_list_prim_u_8_strict(SseDeserializer deserializer);
 
+@protected List<PromptPart> sse_decode_list_prompt_part(SseDeserializer deserializer);
+
 @protected ModelException sse_decode_model_exception(SseDeserializer deserializer);
 
 @protected ModelInfo sse_decode_model_info(SseDeserializer deserializer);
@@ -175,7 +227,13 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected PlatformInt64? sse_decode_opt_box_autoadd_i_64(SseDeserializer deserializer);
 
+@protected Int32List? sse_decode_opt_list_prim_i_32_strict(SseDeserializer deserializer);
+
 @protected Phonemes sse_decode_phonemes(SseDeserializer deserializer);
+
+@protected Piece sse_decode_piece(SseDeserializer deserializer);
+
+@protected PromptPart sse_decode_prompt_part(SseDeserializer deserializer);
 
 @protected SelfTest sse_decode_self_test(SseDeserializer deserializer);
 
@@ -189,11 +247,11 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected Versions sse_decode_versions(SseDeserializer deserializer);
 
-@protected bool sse_decode_bool(SseDeserializer deserializer);
-
 @protected void sse_encode_AnyhowException(AnyhowException self, SseSerializer serializer);
 
 @protected void sse_encode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(Cancellation self, SseSerializer serializer);
+
+@protected void sse_encode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation self, SseSerializer serializer);
 
 @protected void sse_encode_Auto_Owned_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(ModelLibrary self, SseSerializer serializer);
 
@@ -201,11 +259,15 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected void sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(Cancellation self, SseSerializer serializer);
 
+@protected void sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation self, SseSerializer serializer);
+
 @protected void sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(ModelLibrary self, SseSerializer serializer);
 
 @protected void sse_encode_Auto_Ref_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerSession(Session self, SseSerializer serializer);
 
 @protected void sse_encode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation(Cancellation self, SseSerializer serializer);
+
+@protected void sse_encode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(Conversation self, SseSerializer serializer);
 
 @protected void sse_encode_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(ModelLibrary self, SseSerializer serializer);
 
@@ -213,7 +275,13 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected void sse_encode_StreamSink_phonemes_Sse(RustStreamSink<Phonemes> self, SseSerializer serializer);
 
+@protected void sse_encode_StreamSink_piece_Sse(RustStreamSink<Piece> self, SseSerializer serializer);
+
 @protected void sse_encode_String(String self, SseSerializer serializer);
+
+@protected void sse_encode_bool(bool self, SseSerializer serializer);
+
+@protected void sse_encode_box_autoadd_generation_options(GenerationOptions self, SseSerializer serializer);
 
 @protected void sse_encode_box_autoadd_i_64(PlatformInt64 self, SseSerializer serializer);
 
@@ -222,6 +290,14 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 @protected void sse_encode_error_kind(ErrorKind self, SseSerializer serializer);
 
 @protected void sse_encode_extent(Extent self, SseSerializer serializer);
+
+@protected void sse_encode_f_64(double self, SseSerializer serializer);
+
+@protected void sse_encode_generation(Generation self, SseSerializer serializer);
+
+@protected void sse_encode_generation_end(GenerationEnd self, SseSerializer serializer);
+
+@protected void sse_encode_generation_options(GenerationOptions self, SseSerializer serializer);
 
 @protected void sse_encode_i_32(int self, SseSerializer serializer);
 
@@ -245,6 +321,8 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected void sse_encode_list_prim_u_8_strict(Uint8List self, SseSerializer serializer);
 
+@protected void sse_encode_list_prompt_part(List<PromptPart> self, SseSerializer serializer);
+
 @protected void sse_encode_model_exception(ModelException self, SseSerializer serializer);
 
 @protected void sse_encode_model_info(ModelInfo self, SseSerializer serializer);
@@ -257,7 +335,13 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
 @protected void sse_encode_opt_box_autoadd_i_64(PlatformInt64? self, SseSerializer serializer);
 
+@protected void sse_encode_opt_list_prim_i_32_strict(Int32List? self, SseSerializer serializer);
+
 @protected void sse_encode_phonemes(Phonemes self, SseSerializer serializer);
+
+@protected void sse_encode_piece(Piece self, SseSerializer serializer);
+
+@protected void sse_encode_prompt_part(PromptPart self, SseSerializer serializer);
 
 @protected void sse_encode_self_test(SelfTest self, SseSerializer serializer);
 
@@ -270,8 +354,6 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 @protected void sse_encode_usize(BigInt self, SseSerializer serializer);
 
 @protected void sse_encode_versions(Versions self, SseSerializer serializer);
-
-@protected void sse_encode_bool(bool self, SseSerializer serializer);
                 }
                 
 
@@ -314,6 +396,28 @@ CrossPlatformFinalizerArg get rust_arc_decrement_strong_count_SessionPtr => wire
 
             late final _rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellationPtr = _lookup<ffi.NativeFunction<ffi.Void Function(ffi.Pointer<ffi.Void>)>>('frbgen_charsiug2p_rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation');
             late final _rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellation = _rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerCancellationPtr.asFunction<void Function(ffi.Pointer<ffi.Void>)>();
+            
+            void rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(
+              ffi.Pointer<ffi.Void> ptr,
+            ) {
+              return _rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(
+                ptr,
+              );
+            }
+
+            late final _rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversationPtr = _lookup<ffi.NativeFunction<ffi.Void Function(ffi.Pointer<ffi.Void>)>>('frbgen_charsiug2p_rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation');
+            late final _rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation = _rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversationPtr.asFunction<void Function(ffi.Pointer<ffi.Void>)>();
+            
+            void rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(
+              ffi.Pointer<ffi.Void> ptr,
+            ) {
+              return _rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation(
+                ptr,
+              );
+            }
+
+            late final _rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversationPtr = _lookup<ffi.NativeFunction<ffi.Void Function(ffi.Pointer<ffi.Void>)>>('frbgen_charsiug2p_rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation');
+            late final _rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversation = _rust_arc_decrement_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerConversationPtr.asFunction<void Function(ffi.Pointer<ffi.Void>)>();
             
             void rust_arc_increment_strong_count_RustOpaque_flutter_rust_bridgefor_generatedRustAutoOpaqueInnerModelLibrary(
               ffi.Pointer<ffi.Void> ptr,
