@@ -11,6 +11,7 @@ import pytest
 import torch
 import tvm
 from torch import Tensor, nn
+from torch.ao.quantization.fx import _decomposed
 from torch.nn import functional as F
 from tvm import relax
 
@@ -38,6 +39,7 @@ from tests.compiler.kernels import normal, portable_four
 pytestmark = pytest.mark.compiler
 
 PROFILES = [AVX2, AVX512_VNNI, NEON_DOT]
+assert _decomposed, "importing it registers torch's own operators"
 Q = torch.ops.quantized_decomposed
 
 
@@ -126,18 +128,19 @@ def _distance(found: Tensor, exact: Tensor) -> float:
     return float((found - exact).square().mean().sqrt() / exact.square().mean().sqrt())
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("observer", OBSERVERS)
 def test_bytes_stay_between_convolutions(observer: Observer) -> None:
     torch.manual_seed(0)
     module, x = Images().eval(), torch.randn(2, 1, 3, 32, 40)
     ours, sites, quality = _compiled(_function(module, x[0]), [x[0], x[1]], observer=observer)
-    with torch.no_grad():
-        for found, exact in zip(ours(x[0]), module(x[0]), strict=True):
-            assert 1e-4 < _distance(found, exact) < 0.03
+    for found, exact in zip(ours(x[0]), module(x[0]), strict=True):
+        assert 1e-4 < _distance(found, exact) < 0.03
     kernels = [site.kernel for site in sites]
     assert sum(name.startswith("conv_bytes_") for name in kernels) == 4, kernels
-    assert sum(name.startswith(("to_", "from_")) for name in kernels) == 2, kernels
-    described = quality.described(_nodes(quality))
+    # The picture, and both sides of the sum, which is no convolution's: y is a result, too.
+    assert sum(name.startswith(("to_", "from_")) for name in kernels) == 3, kernels
+    described = [one for one in quality.described(_nodes(quality)) if one.whole is not None]
     assert [one.kept for one in described] == [False] * 5
     assert all(0 < (one.whole or 0) < 0.03 for one in described)
 
@@ -156,14 +159,14 @@ def test_what_costs_most_stays_wide() -> None:
         norm.weight[3] = 1000.0
         module.wide.weight[:, 3] = 0
         exact = module(x)[0]
-    _, _, every = _compiled(_function(module, x), [x])
-    ours, _, quality = _compiled(_function(module, x), [x], most_error=0.05)
+    all_eight, _, every = _compiled(_function(module, x), [x])
+    ours, _, quality = _compiled(_function(module, x), [x], most_error=0.006)
     costs = quality.calibration.costs
     worst = max(costs, key=lambda name: costs[name].whole)
     assert {name for name, cost in costs.items() if cost.kept} == {worst}
     assert every.byte_layers - quality.byte_layers == {worst}
-    assert costs[worst].whole > 10 * sorted(cost.whole for cost in costs.values())[-2]
-    assert _distance(ours(x)[0], exact) < 0.05
+    assert costs[worst].own > 0.5
+    assert _distance(ours(x)[0], exact) < _distance(all_eight(x)[0], exact)
     assert [one.kept for one in quality.described(_nodes(quality))].count(True) == 1
 
 
@@ -186,13 +189,14 @@ class Given(nn.Module):
         self.register_buffer("first", torch.randint(-127, 128, (16, 8, 3, 3), dtype=torch.int8))
         self.register_buffer("second", torch.randint(-127, 128, (16, 16, 1, 1), dtype=torch.int8))
         self.register_buffer("third", torch.randint(-127, 128, (5, 16), dtype=torch.int8))
-        self.register_buffer("scales", torch.rand(16) * 1e-3 + 1e-3)
-        self.register_buffer("zeros", torch.zeros(16, dtype=torch.int64))
+        for count in (5, 16):
+            self.register_buffer(f"scales{count}", torch.rand(count) * 1e-3 + 1e-3)
+            self.register_buffer(f"zeros{count}", torch.zeros(count, dtype=torch.int64))
 
     def _weight(self, steps: Any) -> Tensor:
         count = len(steps)
         found: Tensor = Q.dequantize_per_channel(
-            steps, self.scales[:count].clone(), self.zeros[:count].clone(), 0, -127, 127, torch.int8
+            steps, getattr(self, f"scales{count}"), getattr(self, f"zeros{count}"), 0, -127, 127, torch.int8
         )
         return found
 

@@ -20,7 +20,7 @@ from harness.compiler.importer.ranges import CONVOLUTIONS
 from harness.compiler.kernels.grid import Grid
 
 LINEAR = torch.ops.aten.linear.default
-SHARED = (torch.ops.aten.add.Tensor, torch.ops.aten.max_pool2d.default)
+SHARED = (torch.ops.aten.add.Tensor, torch.ops.aten.max_pool2d_with_indices.default)
 """Operators whose inputs may be bytes without being rounded for them."""
 QUANTIZE = "quantized_decomposed.quantize_per_tensor.default"
 DEQUANTIZE = "quantized_decomposed.dequantize_per_tensor.default"

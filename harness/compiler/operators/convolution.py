@@ -71,6 +71,8 @@ class ConvolutionOp(FusedOperator):
     ) -> relax.Expr:
         """Return the call of a kernel that reads or writes bytes."""
         conv, profile, kind = self.convolution, lowering.profile, self.convolution.stored.kind
+        if self.result is not None:
+            conv = replace(conv, epilogue=_without_bounds(conv.epilogue, self.result))
         scale = np.ones(conv.filters, np.float32)
         if conv.by_channel:
             kernel, arrays = depthwise_kernel(profile, conv), [pack_by_channel(conv, weight)]
@@ -87,6 +89,23 @@ class ConvolutionOp(FusedOperator):
         return lowering.call(
             kernel, [*given, *constants, shift, *(relax.const(one) for one in further), *channels], call.ty
         )
+
+
+def _without_bounds(epilogue: Epilogue, grid: Grid) -> Epilogue:
+    """Leave out the last steps if they bound a result by what its bytes are bounded by anyway."""
+    steps = list(epilogue.steps)
+    least, most = ((bound - grid.zero) * grid.scale for bound in (grid.low, grid.high))
+    while steps:
+        last = steps[-1]
+        number = next((one.number for one in last.operands if one.kind == "scalar"), None)
+        if Operand("value", len(steps) - 1) not in last.operands:
+            break
+        low = last.name == "relu" or (last.name == "maximum" and number == 0)
+        high = last.name == "minimum" and number is not None and most <= number * (1 + 1e-6)
+        if not (low and least >= 0) and not high:
+            break
+        steps.pop()
+    return replace(epilogue, steps=tuple(steps))
 
 
 def match_convolution(graph: Graph, value: Any) -> tuple[Any, Convolution, Steps] | None:

@@ -68,8 +68,8 @@ class _Call:
 
 class _Rewriter:
     def __init__(self, function: relax.Function, kind: str, quality: Quality, ops: OpTable) -> None:
-        self.function, self.kind, self.quality, self.ops = function, kind, quality, ops
-        self.graph = Graph(function)
+        self.function, self.kind, self.quality, self.ops = _without_tuples(function, ops), kind, quality, ops
+        self.graph = Graph(self.function)
         self.whole = completed(self.graph, ops.origins)
         self.users: dict[Any, list[Any]] = defaultdict(list)
         for binding in self.graph.bindings:
@@ -106,7 +106,10 @@ class _Rewriter:
             return None
         known = self.quality.calibration.grids
         if var not in self.graph.definitions:
-            return known.get(str(var.name_hint))
+            return known.get(str(var.name))
+        layout = self.graph.call(var, "relax.permute_dims")
+        if layout is not None:
+            return self._grid(layout.args[0])
         number = self.whole[var].value
         return None if number is None else known.get(self.ops.origins.operators[number].name)
 
@@ -226,6 +229,29 @@ class _Rewriter:
         found = self.ops.call(made, [given, *beside, *rest[len(tensors) :]], ty)
         self.ops.computes[len(self.ops.entries) - 1] = self.ops.computes.get(int(value.args[1]), frozenset())
         return self.builder.emit(found)
+
+
+def _without_tuples(function: relax.Function, ops: OpTable) -> relax.Function:
+    """Return the function without fields that are taken from tuples of known ones, such as a pool's without places."""
+    graph = Graph(function)
+    whole = completed(graph, ops.origins)
+    if not any(isinstance(b.value, relax.TupleGetItem) for b in graph.bindings):
+        return function
+    builder, new = relax.BlockBuilder(), dict[Any, Any]()
+    with builder.function("main", list(function.params), attrs=dict(function.attrs or {})):
+        with builder.dataflow():
+            for binding in graph.bindings:
+                value = binding.value
+                fields = graph.definition(value.tuple_value) if isinstance(value, relax.TupleGetItem) else None
+                if isinstance(fields, relax.Tuple):
+                    new[binding.var] = renamed(fields.fields[value.index], new)
+                else:
+                    new[binding.var] = builder.emit(renamed(value, new))
+                ops.origins.note(new[binding.var], whole[binding.var])
+            output = builder.emit_output(renamed(graph.result, new))
+            ops.origins.note(output, origin_of(graph, graph.result, whole))
+        builder.emit_func_output(output)
+    return relax.analysis.remove_all_unused(builder.get()["main"])
 
 
 def _widened(weight: Any) -> Any:
