@@ -63,8 +63,10 @@ class _Watched(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         found = super().run_node(n)
-        if is_image(found) and (n.op == "call_function" or n.name in self.inputs):
-            self.watch(n.name, found)
+        # A norm's first result is the image, also under the norm's own name.
+        image = found[0] if isinstance(found, tuple | list) and found else found
+        if is_image(image) and (n.op == "call_function" or n.name in self.inputs):
+            self.watch(n.name, image)
         return found
 
 

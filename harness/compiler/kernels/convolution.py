@@ -88,6 +88,8 @@ class Direct:
     def __init__(self, profile: Profile, conv: Convolution, form: Panels, buffers: Buffers) -> None:
         self.profile, self.conv, self.form, self.buffers = profile, conv, form, buffers
         self.lanes = profile.lanes
+        self.size = math.prod(conv.kernel) * form.depth * self.parts
+        """The rows of a panel."""
         self.flat = is_flat(conv)
         height, width = conv.size
         self.height, self.width = (height, width)
@@ -98,7 +100,6 @@ class Direct:
             self.columns = self.width = height * width // self.rows
         shape = (conv.batch * height * width, conv.channels)
         self.x = buffers["x"] if conv.planar else vector.flat(buffers["x"], shape, self.element)
-        self.size = math.prod(conv.kernel) * form.depth * self.parts
         self.finisher = Finisher(conv, profile, buffers)
         self.steps = profile.lanes if profile.rows_by_lane and not conv.planar else 1
 
