@@ -145,7 +145,8 @@ def compare(name: str, rounds: int, observer: Observer, most_error: float, layer
                     engine.times.append(1e3 * (time.thread_time() - start))
     least = {engine.name: min(engine.times) for engine in engines}
     print(f"\n{name}: ms of one thread's CPU time, load average {before:.1f} before and {os.getloadavg()[0]:.1f} after")
-    print("| engine | least | median | ours int8 / it, by the least | error | same best class |\n|---|---|---|---|---|---|")
+    print("| engine | least | median | ours int8 / it, by the least | error | same best class |")
+    print("|---|---|---|---|---|---|")
     for engine in engines:
         result = engine.run()
         error = float(np.sqrt(np.square(result - exact).mean() / np.square(exact).mean()))

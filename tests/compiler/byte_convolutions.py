@@ -50,19 +50,20 @@ def check(profile: Profile, conv: Convolution, *, zero: int = 3, result: bool = 
     x, beside = (_bytes(shape, kind, seed) for seed, shape in enumerate((conv.image_shape, conv.result_shape)))
     weight = normal(*conv.kernel, conv.channels // conv.groups, conv.filters, seed=2)
     shift = normal(conv.filters, seed=3)
+    filters: npt.NDArray[Any] = weight
+    scale = np.ones(conv.filters, np.float32)
     if conv.by_channel:
-        kernel, arrays, scale = depthwise_kernel(profile, conv), [pack_by_channel(conv, weight)], np.ones(conv.filters)
-        steps = weight
+        kernel, arrays = depthwise_kernel(profile, conv), [pack_by_channel(conv, weight)]
     else:
         steps, scale = rounded_filters(weight, profile)
-        steps = np.where(steps < 0, -127, 127).astype(np.int8) if parts else steps
+        filters = steps = np.where(steps < 0, -127, 127).astype(np.int8) if parts else steps
         kernel, arrays = byte_kernel(profile, conv, steps), pack_steps(conv, steps, image.moved(kind), profile)
     scale = (scale * image.scale).astype(np.float32)
     numbers = grid_numbers(kind, image, RESULT if result else None, (TENSOR,))
     y = tensor(np.full(conv.result_shape, 77, kind if result else np.float32))
     build(kernel)(*map(tensor, (x, beside, *arrays, shift, scale, numbers)), y)
 
-    sums = _sums(conv, x.astype(np.int64) - image.moved(kind), steps) * scale.astype(np.float64) + shift
+    sums = _sums(conv, x.astype(np.int64) - image.moved(kind), filters) * scale.astype(np.float64) + shift
     added = (beside.astype(np.float64) - TENSOR.moved(kind)) * np.float32(TENSOR.scale) + sums
     exact = np.maximum(added, 0)
     if not result:

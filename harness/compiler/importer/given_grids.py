@@ -1,7 +1,7 @@
 """Take the grids of a program that was quantized before: torch's ``quantize`` and ``dequantize`` around operators.
 
-A pair of both in front of a convolution, an addition or a pool of the largest becomes a note: this tensor has these
-bytes. Convolutions then multiply bytes. What is left of such operators stays arithmetic in float32
+A pair of both before a convolution, an addition or a pool of the largest becomes a note: this tensor has these bytes.
+Convolutions then multiply bytes. What is left of such operators stays arithmetic in float32
 (:mod:`harness.compiler.importer.quantizing`).
 """
 
@@ -42,7 +42,7 @@ def take_grids(program: ExportedProgram) -> GivenGrids:
     found = GivenGrids()
     for number, (node, weight) in enumerate(list(_weights(program))):
         state = constant_state(program)
-        values = [state[one.name] if isinstance(one, fx.Node) else one for one in weight.args]
+        values: list[Any] = [state[one.name] if isinstance(one, fx.Node) else one for one in weight.args]
         with torch.no_grad():
             constant = weight.target(*values, **weight.kwargs)  # type: ignore[operator]
         scales = values[1] if isinstance(values[1], Tensor) else torch.tensor(float(values[1]))
@@ -70,17 +70,12 @@ def _weights(program: ExportedProgram) -> Iterator[tuple[fx.Node, fx.Node]]:
         if node.target not in (*CONVOLUTIONS, LINEAR) or not isinstance(node.args[1], fx.Node):
             continue
         weight = node.args[1]
-        steps = weight.args[0] if weight.args else None
-        if not isinstance(steps, fx.Node) or steps.name not in state or len(weight.users) != 1:
+        if str(weight.target) not in (DEQUANTIZE, BY_CHANNEL) or len(weight.users) != 1:
             continue
-        zeros = weight.args[2]
-        kind, plain = str(weight.target), isinstance(zeros, int) and zeros == 0
-        if kind == BY_CHANNEL and weight.args[3] == 0 and isinstance(weight.args[1], fx.Node):
-            known = all(isinstance(one, fx.Node) and one.name in state for one in weight.args[1:3])
-            plain = known and not bool(state[zeros.name].any())
-        elif kind != DEQUANTIZE:
-            continue
-        if plain:
+        steps, scales, zeros, *rest = (state.get(one.name) if isinstance(one, fx.Node) else one for one in weight.args)
+        by_output = str(weight.target) == DEQUANTIZE or rest[0] == 0
+        around_zero = zeros == 0 if isinstance(zeros, int) else isinstance(zeros, Tensor) and not bool(zeros.any())
+        if steps is not None and scales is not None and by_output and around_zero:
             yield node, weight
 
 

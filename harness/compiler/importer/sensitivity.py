@@ -54,7 +54,8 @@ class _Run(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         if n.name not in self.rounded.nodes:
             return super().run_node(n)
-        x, weight, *rest = (self.env[one] if isinstance(one, fx.Node) else one for one in n.args)
+        args: list[Any] = [self.env[one] if isinstance(one, fx.Node) else one for one in n.args]
+        x, weight, *rest = args
         source = n.args[0]
         assert isinstance(source, fx.Node)
         image = _on_grid(x, self.rounded.grids[source.name])

@@ -40,7 +40,7 @@ POOL = "relax.nn.max_pool2d"
 
 @tvm.transform.module_pass(opt_level=0, name="KeepBytes")
 class KeepBytes:
-    """Change the convolutions of ``ops`` that ``quality`` gives eight bits, and what lies between them."""
+    """Change the convolutions of ``ops`` that ``quality`` gives eight bits, and the operators between them."""
 
     def __init__(self, profile: Profile, quality: Quality, ops: OpTable) -> None:
         self.profile, self.quality, self.ops = profile, quality, ops
@@ -85,7 +85,7 @@ class _Rewriter:
         found = self.ops.read(value)
         if found is None or not isinstance(found[0], ConvolutionOp):
             return None
-        op, args = found
+        op: ConvolutionOp = found[0]
         layers = self.ops.layers(value)
         given = op.scales or self._scales(value)
         costs = [known[one.name] for one in layers if one.name in (known := self.quality.calibration.costs)]
@@ -93,7 +93,7 @@ class _Rewriter:
         conv = op.convolution
         eight = bool(given) or (self.quality.of(layers) == "int8" and not any(one.kept for one in costs))
         fits = takes_bytes(conv) or (conv.planar and conv.groups == 1)
-        return _Call(op, args, eight and fits and self._grid(args[0]) is not None)
+        return _Call(op, found[1], eight and fits and self._grid(found[1][0]) is not None)
 
     def _scales(self, value: Any) -> tuple[float, ...]:
         names = [one.name for one in self.ops.layers(value)]
