@@ -56,9 +56,8 @@ def test_the_worst_layers_and_those_near_them_are_named(errors: Mapping[str, flo
 def test_what_stays_wide_already_is_not_named() -> None:
     run = manifest(cache={"a": 0.1, "b": 0.2})
     (one, other) = run.variants["cache"].rounding["g2p"]
-    kept = run.variants["cache"].model_copy(
-        update={"rounding": {"g2p": [one, other.model_copy(update={"kept": True})]}}
-    )
+    layers = {"g2p": [one, other.model_copy(update={"kept": True})]}
+    kept = run.variants["cache"].model_copy(update={"rounding": layers})
     run = run.model_copy(update={"variants": {"cache": kept}})
     assert [one.layer for one in layers_to_widen(run, "g2p", summary(cache=1))] == ["a"]
 
