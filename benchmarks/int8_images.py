@@ -1,6 +1,6 @@
 """Compare int8 convolutions with ONNX Runtime's static quantization: same model, same calibration, alternating calls.
 
-    python benchmarks/int8_images.py --models mobilenet-v2,resnet-18
+    python -m benchmarks.int8_images --models mobilenet-v2,resnet-18
 
 Everything runs on one thread of one process. ONNX Runtime gets the model's QDQ form, made by its own tool with
 calibration on the same input: as it is made by default, and with unsigned activations and weights of seven bits, which
