@@ -44,6 +44,10 @@ Operators that are computed as products have none of these, nor have those that 
 A sample that is refused is refused when it is compiled: by name, or by one of TVM's passes (“TVM”). None gives a wrong
 answer, within 1e-4 of an element or 1e-5 (2e-2 in half types).
 
+Programs that torch's tools quantized before also have `quantized_decomposed` operators. `quantize_per_tensor`,
+`quantize_per_channel` and their `dequantize` compile as arithmetic, and those around a convolution or a linear layer as
+int8 kernels ([quantize](how-to/quantize.md#convolutions)).
+
 """
 
 

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from harness.compiler.graph.graph import Array
 from harness.compiler.importer.calibrating import calibrated
 from harness.compiler.importer.exporting import exported
+from harness.compiler.importer.given_grids import take_grids
 from harness.compiler.importer.importing import import_function
 from harness.compiler.kernels.instrument import Instrumentation
 from harness.compiler.kernels.rounding import Calibration
@@ -112,7 +113,7 @@ def make_archive(job: ArchiveJob, model: ModelFunctions, tuning: Tuning | None =
             stem = recipe.prefix.rstrip("_")
             objects += export_objects(executable, job.workspace / stem, stem)
             operators = recipe.ops.origins.operators
-            rounding = [one.described(function.name) for one in quality.stored]
+            rounding = quality.described(operators)
             traced.append(
                 FunctionProvenance(
                     model=job.model, name=function.name, operators=operators, sites=recipe.sites, rounding=rounding
@@ -151,10 +152,11 @@ def _recipes(
     """Yield each function, its imported module and the pipeline's recipe for it."""
     instrumentation = job.instrumentation
     programs = {function.name: exported(function) for function in model.functions}
-    calibrations: dict[str, Calibration] = {}
+    given = {name: take_grids(program) for name, program in programs.items()}
+    calibrations = {name: Calibration(grids=one.grids, scales=one.scales) for name, one in given.items()}
     if job.precision == "int8":
         job.progress("running the model for int8's rounding")
-        calibrations = calibrated(model, programs)
+        calibrations = calibrated(model, programs, given, job.progress)
     for function in model.functions:
         job.progress(f"compiling {function.name} for {job.target.name}")
         ops = OpTable()

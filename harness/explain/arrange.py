@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from harness.compiler.observe.provenance import FunctionProvenance
+from harness.compiler.observe.provenance import FunctionProvenance, Site
 from harness.explain.errors import distance
 from harness.explain.taps import Array
 
@@ -31,6 +31,7 @@ IN_PLACE = "writes into memory that is there already"
 NO_OPERATOR = "moves data, and computes no operator"
 WITHIN = "prepares what a later kernel computes an operator of"
 NO_VALUE = "computes no operator's value as PyTorch has it"
+BYTES = "hands on bytes instead of PyTorch's numbers"
 OTHER_LAYOUT = "has an unknown layout"
 OTHER_PARTS = "has other parts than PyTorch's value"
 
@@ -57,6 +58,8 @@ def read_site(
         return Arranged(why=NO_OPERATOR)
     ready = _ready(function, index)
     names = nodes_of(function, index, graph)
+    if len(outputs) == 1 and outputs[0].dtype.itemsize == 1 and _is_fraction(site, function, expected):
+        return Arranged(why=BYTES)
     if len(outputs) == 1:
         inside = {function.operators[number].name for number in site.operators}
         ends = [name for name in names if not inside & {user.name for user in _node(name, graph).users}]
@@ -71,6 +74,12 @@ def read_site(
     if site.value is not None:
         return Arranged(why=OTHER_LAYOUT)
     return Arranged(why=NO_VALUE if ready else WITHIN)
+
+
+def _is_fraction(site: Site, function: FunctionProvenance, expected: Mapping[str, Any]) -> bool:
+    """Return whether the last operator of a site has a value of fractions, in PyTorch."""
+    value = expected.get(function.operators[site.operators[-1]].name)
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def nodes_of(function: FunctionProvenance, index: int, graph: fx.Graph) -> list[str]:

@@ -37,6 +37,7 @@ _KEPT = {
     Arithmetic.ROUNDED: {torch.float32: torch.float64},
 }
 _LINEAR, _EMBEDDING = torch.ops.aten.linear.default, torch.ops.aten.embedding.default
+_CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.conv1d.default, torch.ops.aten.conv2d.default)
 """The operators whose weights are stored in fewer bits."""
 
 
@@ -97,6 +98,9 @@ class _Run(fx.Interpreter):
         if self.arithmetic is Arithmetic.ROUNDED and n.target is _LINEAR:
             args[0] = self.rounding.inputs(self.function, n.name, args[0])
             args[1] = self.rounding.linear(self.function, n.name, args[1])
+        elif self.arithmetic is Arithmetic.ROUNDED and n.target in _CONVOLUTIONS:
+            args[0] = self.rounding.image(self.function, n.name, args[0])
+            args[1] = self.rounding.filters(self.function, n.name, args[1])
         elif self.arithmetic is Arithmetic.ROUNDED and n.target is _EMBEDDING:
             args[0] = self.rounding.table(args[0])
         found = tree_map(self.taken, self._called(n.target, args, kwargs))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from harness.compiler.observe.provenance import BESIDE, STORED
+from harness.compiler.observe.provenance import BESIDE, FILE_NAME, STORED, is_convolution, read_provenance
 from harness.protocol.schema import Precision
 
 STEPS: dict[Precision, int] = {"int8": 127, "fp16": 2**11, "fp32": 2**24}
@@ -19,6 +20,12 @@ STEPS: dict[Precision, int] = {"int8": 127, "fp16": 2**11, "fp32": 2**24}
 TRUSTED = 8.0
 """A stored output's error may be so many times that of plain rounding, because rounding makes up for earlier errors.
 What is further away was stored wrongly, which must not pass for rounding."""
+BYTE = 255
+"""The steps of a tensor of bytes."""
+FILTER_STEPS = 64
+"""The steps of a filter's largest weight on CPUs whose sums of two products may not saturate; others have 127."""
+BYTES = re.compile(r"_u?int8_[xz]")
+"""What the name of a kernel contains that reads an image of bytes (``kernels/panels.py``)."""
 ROWS_TO_FIND = 16
 """Rows of a weight by which its columns are found among those beside it."""
 
@@ -49,6 +56,8 @@ class Rounding:
 
     precision: Precision
     stored: Mapping[tuple[str, str], Stored] = field(default_factory=dict)
+    convolutions: Collection[tuple[str, str]] = ()
+    """The functions and nodes of the convolutions whose image has bytes for elements."""
     _found: dict[tuple[str, str], Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -60,7 +69,7 @@ class Rounding:
             own, steps, function, layers = key.split("/")
             stored = Stored(cast("Precision", own), int(steps), weight)
             found |= {(function, layer): stored for layer in layers.split(BESIDE)}
-        return cls(precision, found)
+        return cls(precision, found, _convolutions(archive))
 
     def linear(self, function: str, layer: str, weight: Tensor) -> Tensor:
         """Return the weight [N, K] of a layer as it is stored; rounded plainly if that is not known."""
@@ -80,9 +89,38 @@ class Rounding:
         step = x.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / kept.steps
         return (x / step).round() * step
 
+    def image(self, function: str, layer: str, x: Tensor) -> Tensor:
+        """Return a convolution's image in steps of a byte, between its own smallest and largest value."""
+        if (function, layer) not in self.convolutions:
+            return x
+        step = ((x.amax().clamp_min(0) - x.amin().clamp_max(0)) / BYTE).clamp_min(torch.finfo(torch.float32).tiny)
+        return (x / step).round() * step
+
+    def filters(self, function: str, layer: str, weight: Tensor) -> Tensor:
+        """Return a convolution's filters in steps, the largest that a CPU has; those by channel are float32."""
+        if (function, layer) not in self.convolutions or weight.shape[1] == 1:
+            return weight
+        step = weight.abs().amax((1, 2, 3)[: weight.dim() - 1], keepdim=True) / FILTER_STEPS
+        step = step.clamp_min(torch.finfo(torch.float32).tiny)
+        return (weight / step).round() * step
+
     def table(self, weight: Tensor) -> Tensor:
         """Return the rows of an embedding, which have halves at the least."""
         return weight if self.precision == "fp32" else rounded(weight, "fp16")
+
+
+def _convolutions(archive: Path) -> set[tuple[str, str]]:
+    """Return the convolutions of an archive's kernels that have bytes."""
+    if not (archive / FILE_NAME).exists():
+        return set()
+    return {
+        (function.name, function.operators[number].name)
+        for function in read_provenance(archive).functions
+        for site in function.leaves()
+        if site.kernel.startswith("conv_") and BYTES.search(site.kernel)
+        for number in site.operators
+        if is_convolution(function.operators[number])
+    }
 
 
 def _trusted(weight: Tensor, stored: Stored) -> Tensor:

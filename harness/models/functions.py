@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from harness.models.quantization import Observer
+
 Call = Callable[[str, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
 """(name of a function, its inputs) to its results."""
 
@@ -45,5 +47,10 @@ class ModelFunctions:
     calibrate: Callable[[Call], None] | None = None
     """Calls the functions with inputs as they occur in use, from which int8 weights are rounded; None if none are
     known."""
+    observer: Observer = "mse"
+    """How int8 tensors between convolutions get their range."""
+    most_error: float = 0.1
+    """The error of the results over the results, as root mean squares on usual inputs, above which the convolutions
+    that cause most of it stay wide in int8."""
     int4_group: int = 32
     """How many inputs share a scale of int4 weights: 32, 64 or 128."""

@@ -10,6 +10,7 @@ from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import DASH, megabytes, plain
 from harness.report.generation import count, generation_text
 from harness.report.reproduce import reproduction, reproduction_doubt
+from harness.report.rounding import rounding_blocks
 from harness.report.sections import ReportSection, section_blocks
 from harness.report.tensor import tensor_text
 from harness.results.schema import Manifest, RunStatus, RunVerdict, Summary, WorkloadFacts
@@ -138,6 +139,7 @@ def _facts(manifest: Manifest, _summary: Summary) -> Iterator[Block]:
         *([["caution", doubt]] if (doubt := reproduction_doubt(manifest)) else []),
         ["time", f"{manifest.started} to {manifest.ended or '?'}"],
     ]
+    yield from rounding_blocks(manifest)
     yield Heading("Facts")
     yield Table(["", ""], rows, numbers=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.compiler.observe.provenance import LayerError
 from harness.results.schema import Manifest, Summary, WideLayer, WorkloadSummary
 
 MOST_NAMED = 3
@@ -19,13 +20,17 @@ def layers_to_widen(manifest: Manifest, workload: str, found: WorkloadSummary) -
     rounding = next((variants[name] for name in variants if name in failed), None)
     if rounding is None:
         rounding = next((one for one in variants.values() if one), [])
-    worst = {one.layers[0]: one.error for one in sorted(rounding, key=lambda one: one.error) if one.layers}
+    worst = {one.layers[0]: one.error for one in sorted(rounding, key=lambda one: one.error) if _may_widen(one)}
     named = sorted(worst, key=lambda layer: -worst[layer])[:MOST_NAMED]
     return [
         WideLayer(workload=workload, layer=layer, error=worst[layer])
         for layer in named
         if worst[layer] >= SHARE * worst[named[0]] > 0
     ]
+
+
+def _may_widen(one: LayerError) -> bool:
+    return bool(one.layers) and not one.kept
 
 
 def widening_text(manifest: Manifest, summary: Summary) -> str | None:

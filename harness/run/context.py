@@ -130,10 +130,14 @@ class RunContext:
 
 
 def _rounding(archive: Archive) -> dict[str, list[LayerError]]:
-    """Return the layers with the largest errors, by workload."""
+    """Return the layers that stay wide for their errors, and those with the largest errors, by workload."""
     if archive.metadata.precision == "fp32":
         return {}
     found: dict[str, list[LayerError]] = {}
     for function in read_provenance(archive.folder).functions:
         found.setdefault(function.model, []).extend(function.rounding)
-    return {model: sorted(layers, key=lambda one: -one.error)[:MOST_LAYERS] for model, layers in found.items()}
+    return {model: sorted(layers, key=_rank)[:MOST_LAYERS] for model, layers in found.items()}
+
+
+def _rank(one: LayerError) -> tuple[bool, float]:
+    return not one.kept, -(one.error if one.whole is None else one.whole)

@@ -17,7 +17,7 @@ from harness.compiler.kernels.product import Product
 from harness.compiler.kernels.scratch import scratch
 from harness.compiler.targets.profiles import NEON, NEON_DOT, NEON_I8MM, Profile
 from harness.protocol.schema import Precision
-from tests.compiler import convolutions
+from tests.compiler import byte_convolutions, convolutions
 from tests.compiler import test_kernels as on_the_host
 from tests.compiler.emulated import Emulator
 from tests.compiler.kernels import ProductCase, built_by, check_product, normal
@@ -137,6 +137,13 @@ def test_convolutions(folder: Path) -> None:
         form = winograd.winograd(WINOGRAD["no borders"], NEON, 4)
         kernel = winograd.winograd_kernel(NEON, form)
         convolutions.check_kernel(kernel, partial(winograd.pack_winograd, form), form.conv, 1e-5)
+
+
+@pytest.mark.parametrize("profile", [NEON_DOT, NEON_I8MM], ids=lambda profile: profile.name)
+def test_convolutions_of_bytes(profile: Profile, folder: Path) -> None:
+    with emulated(profile, folder):
+        for name in ("far apart", "small groups", "by channel", "points"):
+            byte_convolutions.check(profile, byte_convolutions.SHAPES[name])
 
 
 def test_a_kernel_that_writes_behind_its_end_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.compiler.observe.provenance import STORED
+from harness.compiler.observe.provenance import (
+    STORED,
+    FunctionProvenance,
+    Operator,
+    Provenance,
+    Site,
+    write_provenance,
+)
 from harness.explain.rounding import Rounding, rounded
 
 pytestmark = pytest.mark.compiler
@@ -73,3 +80,24 @@ def test_activations_are_rounded_as_the_kernel_rounds_them(tmp_path: Path, layer
     exact = stored(tmp_path, layers[0].float())
     assert exact.inputs("step", "linear_0", x) is x
     assert exact.inputs("step", "another", x) is x
+
+
+def test_images_and_filters_of_kernels_that_have_bytes(tmp_path: Path) -> None:
+    operators = [
+        Operator(name=name, target="aten.convolution.default", module="", kind="") for name in ("first", "second")
+    ]
+    sites = [
+        Site(kernel="conv_bytes_1_8_8_4_8_1_1_1_1_0_0_0_0_uint8_zy_6x2x8", operators=[0]),
+        Site(kernel="conv_1_8_8_4_8_1_1_1_1_0_0_0_0_uint8_y_6x2x8", operators=[1]),
+    ]
+    write_provenance(
+        tmp_path, Provenance(functions=[FunctionProvenance(name="main", operators=operators, sites=sites)])
+    )
+    found = Rounding.read("int8", tmp_path)
+    torch.manual_seed(0)
+    x, weight = torch.randn(1, 4, 8, 8), torch.randn(8, 4, 1, 1)
+    step = (x.max() - x.min()) / 255
+    assert 0 < float((found.image("main", "first", x) - x).abs().max()) <= 0.501 * step
+    assert 0 < float((found.filters("main", "first", weight) - weight).abs().max()) <= 0.501 * weight.abs().max() / 64
+    assert found.image("main", "second", x) is x
+    assert found.filters("main", "second", weight) is weight

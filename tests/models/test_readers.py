@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import pickle
@@ -33,6 +34,7 @@ from harness.models.tensor.loading import checked_items, dimensions
 from harness.models.tensor.readers import exported, pretrained, vision
 from harness.models.tensor.sources import BadModel, ModelSource, UnknownModel, resolve_model
 from harness.models.tensor.spec import ModelSpec
+from harness.validate.comparison import Tolerances
 
 pytestmark = pytest.mark.programs
 
@@ -69,6 +71,24 @@ def answered(spec: ModelSpec) -> dict[str, dict[str, Tensor]]:
         return {
             item: dict(module.answer(tuple(inputs.values()))) for item, inputs in checked_items(spec, Path()).items()
         }
+
+
+class Rounded(nn.Module):
+    """Hand on steps of a tensor, as torch's quantization tools write it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        numbers = (0.1, 3, 0, 255, torch.uint8)
+        steps = torch.ops.quantized_decomposed.quantize_per_tensor(x, *numbers)
+        found: Tensor = torch.ops.quantized_decomposed.dequantize_per_tensor(steps, *numbers)
+        return found
+
+
+def test_a_program_that_was_quantized_may_differ_by_a_step(tmp_path: Path, program: Path) -> None:
+    importlib.import_module(exported.QUANTIZED_OPERATORS)
+    path = tmp_path / "rounded.pt2"
+    torch.export.save(torch.export.export(Rounded(), (torch.ones(2, 4),)), path)
+    assert exported.spec(str(path)).compare == exported.QUANTIZED
+    assert exported.spec(str(program)).compare == Tolerances()
 
 
 def test_an_exported_program_brings_its_inputs_and_its_dynamic_sizes(program: Path) -> None:

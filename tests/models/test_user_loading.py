@@ -14,6 +14,7 @@ from torch.export import Dim
 from harness.models import ExactTokens, ModelSpec, Tolerances, TopK
 from harness.models.tensor.flat import answered, compiled_function, flattened, weights_digest
 from harness.models.tensor.loading import (
+    calibration_inputs,
     check_comparison,
     checked_items,
     dependencies,
@@ -122,6 +123,7 @@ def changed(**changes: object) -> ModelSpec:
         (changed(name="m" * 65), "is not 1 to 64 letters"),
         (changed(keep_wide="layers.0"), "keep_wide of 'm' is no list of patterns"),
         (changed(keep_wide=[0]), "keep_wide of 'm' is no list of patterns"),
+        (changed(observer="most"), "the observer 'most' of 'm' is not known\n  → use min-max, percentile, mse"),
         (changed(name="g2p"), "a model cannot be named 'g2p'"),
         (changed(name="cache"), "a model cannot be named 'cache'"),
         (changed(prefix="m"), "the prefix 'm' of 'm' cannot begin a C symbol and end in _"),
@@ -155,6 +157,17 @@ def changed(**changes: object) -> ModelSpec:
 def test_a_spec_that_cannot_be(spec: ModelSpec, message: str) -> None:
     with pytest.raises(BadModel, match=message):
         checked_items(spec, Path(__file__))
+
+
+def test_inputs_for_which_int8_is_rounded_are_the_items_or_their_own() -> None:
+    items = checked_items(GOOD, Path(__file__))
+    assert calibration_inputs(GOOD, Path(__file__), items) is items
+    own = calibration_inputs(changed(calibration=lambda: {"any/name": zeros(4, 3)}), Path(__file__), items)
+    assert [tuple(one["x"].shape) for one in own.values()] == [(4, 3)]
+    with pytest.raises(BadModel, match="has no calibration to run"):
+        calibration_inputs(changed(calibration={}), Path(__file__), items)
+    with pytest.raises(BadModel, match=r"has the shape \[9, 3\]"):
+        calibration_inputs(changed(calibration={"a": zeros(9, 3)}), Path(__file__), items)
 
 
 def test_a_good_spec_gives_its_items_in_the_order_of_the_inputs() -> None:

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from harness.compiler.observe.provenance import LayerError
 from harness.devices import Knob
 from harness.report import Incomparable, compare_runs, report_run, to_markdown, to_terminal
 from harness.report.document import Block, Heading, Line, Table, Tone
 from harness.report.figures import duration, ratio
-from harness.results import Store
+from harness.report.rounding import rounding_blocks
+from harness.results import Manifest, Store, VariantFacts
 from harness.validate import TolerancePolicy
 from tests.results.samples import make_run
 
@@ -91,6 +93,21 @@ def test_what_a_lossy_precision_costs_beside_what_it_may(tmp_path: Path) -> None
     assert "cache agrees on 66.67% of the words, PER +12.50 points" in text
     assert "at least 60.00% and at most +20.00 points are asked for" in text
     assert "agrees on" not in to_markdown(report_run(make_run(tmp_path)))
+
+
+def test_what_eight_bits_cost_and_what_stays_wide_for_it() -> None:
+    layers = [
+        LayerError(layers=["m/first"], error=0.01, whole=0.002),
+        LayerError(layers=["m/second"], error=0.02, whole=0.3, kept=True),
+        LayerError(layers=["m/head"], error=0.9),
+    ]
+    facts = VariantFacts(
+        archive_sha256="", archive_bytes=0, runner_sha256="", runner_bytes=0, target="llvm", rounding={"m": layers}
+    )
+    text = to_markdown(list(rounding_blocks(Manifest(run_id="r", started="s", options={}, variants={"cache": facts}))))
+    assert "What eight bits cost: m" in text
+    assert text.index("| m/second | 2.00% | 30.00% | wide |") < text.index("| m/first | 1.00% | 0.20% | int8 |")
+    assert "m/head" not in text
 
 
 def test_the_times_of_an_emulator_are_labelled_and_have_no_ratio(tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def test_the_worst_layers_and_those_near_them_are_named(errors: Mapping[str, flo
     assert [one.layer for one in found] == named
 
 
+def test_what_stays_wide_already_is_not_named() -> None:
+    run = manifest(cache={"a": 0.1, "b": 0.2})
+    (one, other) = run.variants["cache"].rounding["g2p"]
+    layers = {"g2p": [one, other.model_copy(update={"kept": True})]}
+    kept = run.variants["cache"].model_copy(update={"rounding": layers})
+    run = run.model_copy(update={"variants": {"cache": kept}})
+    assert [one.layer for one in layers_to_widen(run, "g2p", summary(cache=1))] == ["a"]
+
+
 def test_they_are_those_of_the_variant_that_failed() -> None:
     run = manifest(cache={"step": 0.1}, cacheless={"decoder": 0.2})
     assert [one.layer for one in layers_to_widen(run, "g2p", summary(cache=0, cacheless=2))] == ["decoder"]

@@ -29,7 +29,7 @@ STEPS: tuple[tuple[str, str, str, str], ...] = (
         "fused",
         "One fused operator",
         "A pattern finds the norm, the product, the bias and the activation, and replaces all of them.",
-        "compiler/passes/p21_fuse_patterns.py\ncompiler/operators/product.py",
+        "compiler/passes/p20_fuse_patterns.py\ncompiler/operators/product.py",
     ),
     (
         "kernel",

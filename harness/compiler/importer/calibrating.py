@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor, fx
 from torch.export import ExportedProgram
 
 from harness.compiler.importer.exporting import graph_arguments
+from harness.compiler.importer.given_grids import GivenGrids
+from harness.compiler.importer.ranges import convolutions, grids, seen_images
+from harness.compiler.importer.sensitivity import first_calls, layer_costs
 from harness.compiler.kernels.rounding import Calibration, LayerInputs
 from harness.models.functions import ModelFunctions
 
@@ -77,10 +80,19 @@ def _first_user(node: fx.Node) -> str:
     return next(user.name for user in source.users if user.target is LINEAR)
 
 
-def calibrated(model: ModelFunctions, programs: Mapping[str, ExportedProgram]) -> dict[str, Calibration]:
-    """Return the layers' inputs by function; empty for a model without usual inputs."""
+def calibrated(
+    model: ModelFunctions,
+    programs: Mapping[str, ExportedProgram],
+    given: Mapping[str, GivenGrids] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> dict[str, Calibration]:
+    """Return the layers' inputs, and the grids and costs of convolutions, by function.
+
+    For a model without usual inputs, only the ``given`` grids, which take precedence over those that are found.
+    """
+    given = given or {name: GivenGrids() for name in programs}
     if model.calibrate is None:
-        return {}
+        return {name: Calibration(grids=one.grids, scales=one.scales) for name, one in given.items()}
     seen: dict[str, dict[str, _Seen]] = {name: {} for name in programs}
 
     def call(function: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -90,10 +102,38 @@ def calibrated(model: ModelFunctions, programs: Mapping[str, ExportedProgram]) -
 
     with _one_thread():
         model.calibrate(call)
+        images = _images(model, programs, given, progress)
     for layers in seen.values():
         for one in layers.values():
             one.finish()
-    return {name: _calibration(program, seen[name]) for name, program in programs.items()}
+    return {
+        name: replace(
+            _calibration(program, seen[name]),
+            scales=given[name].scales,
+            **(images[name] if name in images else {"grids": given[name].grids}),
+        )
+        for name, program in programs.items()
+    }
+
+
+def _images(
+    model: ModelFunctions,
+    programs: Mapping[str, ExportedProgram],
+    given: Mapping[str, GivenGrids],
+    progress: Callable[[str], None],
+) -> dict[str, dict[str, Any]]:
+    """Return the grids of images and the costs of convolutions, for functions that have any."""
+    watched = {name for name, program in programs.items() if convolutions(program)}
+    if not watched or model.calibrate is None:
+        return {}
+    seen = seen_images(model.calibrate, programs)
+    calls = first_calls(model.calibrate, programs)
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(watched):
+        chosen = {**grids(seen[name], model.observer), **given[name].grids}
+        costs = layer_costs(programs[name], chosen, calls[name], model.most_error, progress)
+        found[name] = {"grids": chosen, "costs": costs}
+    return found
 
 
 @contextmanager

@@ -31,7 +31,7 @@ State = dict[str, Tensor]
 
 def with_constants(program: ExportedProgram) -> ExportedProgram:
     """Return the program with constants instead of operators that depend on its weights alone."""
-    state = _state(program)
+    state = constant_state(program)
     fixed = _fixed(program.graph, state)
     ends = _ends(program.graph, fixed, state)
     values: dict[fx.Node, Any] = {}
@@ -40,7 +40,7 @@ def with_constants(program: ExportedProgram) -> ExportedProgram:
         if _fits(value, node, state):
             constant = value.detach().contiguous()
             # Others that are computed later may read it.
-            state[_replace(program, node, constant, f"{PREFIX}{number}")] = constant
+            state[replace_by_constant(program, node, constant, f"{PREFIX}{number}")] = constant
     for node in reversed(list(program.graph.nodes)):
         if node in fixed and not node.users:
             program.graph.erase_node(node)
@@ -48,7 +48,7 @@ def with_constants(program: ExportedProgram) -> ExportedProgram:
     return program
 
 
-def _state(program: ExportedProgram) -> State:
+def constant_state(program: ExportedProgram) -> State:
     """Return the tensors of the program by the names of their placeholders, without those that it writes."""
     written = {*program.graph_signature.buffers_to_mutate.values()}
     found: State = {}
@@ -138,7 +138,7 @@ def _fits(value: Any, node: fx.Node, state: State) -> bool:
     return value.nbytes <= weights + GROWN
 
 
-def _replace(program: ExportedProgram, node: fx.Node, value: Tensor, name: str) -> str:
+def replace_by_constant(program: ExportedProgram, node: fx.Node, value: Tensor, name: str) -> str:
     """Let a constant take the place of the node; return the name of its placeholder."""
     first = next(iter(program.graph.nodes))
     with program.graph.inserting_before(first):

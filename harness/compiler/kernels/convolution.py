@@ -18,7 +18,7 @@ from tvm.tirx.script import builder as T
 
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.cost import reading_all
-from harness.compiler.kernels.finishing import Finisher, part, pieces
+from harness.compiler.kernels.finishing import Finisher, finishing_params, part, pieces
 from harness.compiler.kernels.formats import lanes_of
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
 from harness.compiler.kernels.panels import Convolution, Panels, choose_panels, is_flat
@@ -65,24 +65,31 @@ def convolution_kernel(profile: Profile, conv: Convolution) -> Kernel:
     """Return the kernel: (x, tensors of the epilogue, packed filters, shift [filters], channels of it) to y."""
     form = choose_panels(conv, profile)
     packed = form.sets * math.prod(conv.kernel) * form.depth * form.columns
-    tensors, channels = conv.epilogue.params(conv.filters, conv.result_shape)
+    tensors, further = finishing_params(conv)
     params = (
         Param("x", conv.image_shape),
         *tensors,
         Param("weight", (packed,), F32, "weight"),
-        Param("shift", (conv.filters,), F32, "weight"),
-        *channels,
-        Param("y", conv.result_shape, role="output"),
+        *further,
     )
     name = f"conv_{conv.label}_{form.rows}x{form.vectors}x{form.lanes}"
     cost = reading_all(lambda _: 2 * conv.multiplies)
-    return Kernel(name, params, lambda b: _Direct(profile, conv, form, b).emit(), cost, alone=True)
+    return Kernel(name, params, lambda b: Direct(profile, conv, form, b).emit(), cost, alone=True)
 
 
-class _Direct:
+class Direct:
+    """Emit the loops over bands, panels, tiles and taps. A subclass may multiply other elements than float32."""
+
+    element = F32
+    """The type of the image's elements, of the filters' and of the sums."""
+    parts = 1
+    """The rows of a panel that one element of the image is multiplied with."""
+
     def __init__(self, profile: Profile, conv: Convolution, form: Panels, buffers: Buffers) -> None:
         self.profile, self.conv, self.form, self.buffers = profile, conv, form, buffers
         self.lanes = profile.lanes
+        self.size = math.prod(conv.kernel) * form.depth * self.parts
+        """The rows of a panel."""
         self.flat = is_flat(conv)
         height, width = conv.size
         self.height, self.width = (height, width)
@@ -91,9 +98,8 @@ class _Direct:
             # Pixels are one row, or several if threads need them.
             self.rows = self.height = self._cuts(height * width)
             self.columns = self.width = height * width // self.rows
-        self.x = (
-            buffers["x"] if conv.planar else vector.flat(buffers["x"], (conv.batch * height * width, conv.channels))
-        )
+        shape = (conv.batch * height * width, conv.channels)
+        self.x = buffers["x"] if conv.planar else vector.flat(buffers["x"], shape, self.element)
         self.finisher = Finisher(conv, profile, buffers)
         self.steps = profile.lanes if profile.rows_by_lane and not conv.planar else 1
 
@@ -130,7 +136,7 @@ class _Direct:
         """Return whether images are larger than weights. A thread then computes its part of an image in each layer."""
         conv = self.conv
         images = math.prod(conv.image_shape) + math.prod(conv.result_shape)
-        return images > self.form.sets * math.prod(conv.kernel) * self.form.depth * self.form.columns
+        return images > self.form.sets * self.size * self.form.columns
 
     def _by_panel(self, found: list[Run]) -> None:
         """Emit rounds of one panel and one band each: there are too few rows to cut them alone."""
@@ -155,7 +161,7 @@ class _Direct:
     def _finished_panel(
         self, image: Any, first: Any, rows: Any, at: Any, found: list[Run], vectors: int, panel: Any
     ) -> None:
-        form, size = self.form, math.prod(self.conv.kernel) * self.form.depth
+        form, size = self.form, self.size
         column, wide = panel * (form.vectors * form.lanes), vectors * form.lanes
         base = at * (size * form.columns) + size * column
         weight = vector.view(self.buffers["weight"], (size, wide), base)
@@ -164,7 +170,7 @@ class _Direct:
         channel, last = at * form.filters + column, form.filters - (self.panels - 1) * form.vectors * form.lanes
         if form.rest or last == wide:
             self.finisher.finish_kept(pixel, count, channel, last if vectors == form.rest else wide)
-        elif not self.conv.epilogue.is_light:
+        elif not self.finisher.at_once:
             with T.If(column + wide <= form.filters):
                 with T.Then():
                     self.finisher.finish_kept(pixel, count, channel, wide)
@@ -201,8 +207,7 @@ class _Direct:
         return min(band, shared) if enough or self._stays else band
 
     def _set(self, image: Any, first: Any, rows: Any, at: Any, found: list[Run]) -> None:
-        form, taps = self.form, math.prod(self.conv.kernel)
-        size = taps * form.depth
+        form, size = self.form, self.size
         base = at * (size * form.columns)
         if form.whole:
             wide = form.vectors * form.lanes
@@ -230,15 +235,16 @@ class _Direct:
 
     def _tile(self, image: Any, oy: Any, start: Any, run: Run, at: Any, weight: Any, vectors: int, column: Any) -> None:
         conv = self.conv
-        sums = [registers(vectors, self.lanes) for _ in range(run.rows)]
+        sums = [registers(vectors, self.lanes, self.element) for _ in range(run.rows)]
+        begun = [self._begun(at, column, v) for v in range(vectors)]
         for row in sums:
-            for register in row:
-                put(register, f32(0.0, self.lanes), self.lanes)
+            for register, value in zip(row, begun, strict=True):
+                put(register, value, self.lanes)
         for ky in range(1) if conv.kernel[0] == 1 else ():
-            self._row_of_taps(image, oy, start, run, at, weight, sums, ky)
+            self._row_of_taps(image, oy, start, run, at, weight, sums, ky, column)
         if conv.kernel[0] > 1:
             with T.serial(conv.kernel[0]) as ky:
-                self._row_of_taps(image, oy, start, run, at, weight, sums, ky)
+                self._row_of_taps(image, oy, start, run, at, weight, sums, ky, column)
         down, across = conv.spread
         line = (image * self.rows + oy) * down
         if conv.copies > 1:
@@ -248,23 +254,60 @@ class _Direct:
             for v, register in enumerate(row):
                 self._store(get(register, self.lanes), pixel + r * across, at, column, v)
 
+    counts_borders = False
+    """Whether something is added to sums for taps outside the image."""
+
+    def _begun(self, at: Any, column: Any, v: int) -> Any:
+        """Return what the sums of a panel's vector begin with."""
+        return f32(0.0, self.lanes)
+
+    def _add_row(self, sums: list[list[Any]], at: Any, column: Any, ky: Any) -> None:
+        """Add what a row of the kernel outside the image stands for."""
+
+    def _add_border(self, sums: list[list[Any]], at: Any, column: Any, ky: Any, kx: int) -> None:
+        """Add what a tap outside the image stands for."""
+
     def _row_of_taps(
-        self, image: Any, oy: Any, start: Any, run: Run, at: Any, weight: Any, sums: list[list[Any]], ky: Any
+        self,
+        image: Any,
+        oy: Any,
+        start: Any,
+        run: Run,
+        at: Any,
+        weight: Any,
+        sums: list[list[Any]],
+        ky: Any,
+        column: Any,
     ) -> None:
         conv = self.conv
         y = T.bind(T.Cast("int32", oy * conv.strides[0] + ky * conv.dilation[0] - conv.padding[0]))
         inside = conv.padding[0] == 0 and conv.padding[2] == 0
         if inside:
-            self._taps(image, y, start, run, at, weight, sums, ky)
+            self._taps(image, y, start, run, at, weight, sums, ky, column)
         else:
-            with vector.when(tvm.tirx.all(y >= 0, y < self.height)):
-                self._taps(image, y, start, run, at, weight, sums, ky)
+            with T.If(tvm.tirx.all(y >= 0, y < self.height)):
+                with T.Then():
+                    self._taps(image, y, start, run, at, weight, sums, ky, column)
+                if self.counts_borders:
+                    with T.Else():
+                        self._add_row(sums, at, column, ky)
 
     def _taps(
-        self, image: Any, y: Any, start: Any, run: Run, at: Any, weight: Any, sums: list[list[Any]], ky: Any
+        self,
+        image: Any,
+        y: Any,
+        start: Any,
+        run: Run,
+        at: Any,
+        weight: Any,
+        sums: list[list[Any]],
+        ky: Any,
+        panel: Any,
     ) -> None:
         conv, depth = self.conv, self.form.depth
         for kx, valid in enumerate(run.valid):
+            if self.counts_borders:
+                self._add_border([sums[r] for r in range(run.rows) if r not in valid], at, panel, ky, kx)
             if not valid:
                 continue
             column = start * conv.strides[1] + kx * conv.dilation[1] - conv.padding[1]
@@ -277,7 +320,7 @@ class _Direct:
             first = at * depth if conv.copies == 1 else 0
 
             def read(r: int, k: Any, lanes: int, pixel: Any = pixel, first: Any = first) -> Any:
-                return load(self.x, pixel + r * conv.strides[1], first + k, lanes=lanes)
+                return load(self.x, pixel + r * conv.strides[1], first + k, lanes=lanes, dtype=self.element)
 
             self._multiply(depth, valid, rows, tap, weight, read)
 

@@ -14,12 +14,12 @@ from tvm.tirx.script import builder as T
 from harness.compiler.kernels import vector
 from harness.compiler.kernels.convolution import Run, runs
 from harness.compiler.kernels.cost import reading_all
-from harness.compiler.kernels.finishing import Finisher, by_vector
+from harness.compiler.kernels.finishing import IMAGE_ZERO, Finisher, by_vector, finishing_params
 from harness.compiler.kernels.formats import Array
 from harness.compiler.kernels.kernel import Buffers, Kernel, Param
 from harness.compiler.kernels.panels import Convolution
 from harness.compiler.kernels.parallel import is_worth, rounds
-from harness.compiler.kernels.vector import F32, f32, get, load, put, registers
+from harness.compiler.kernels.vector import F32, f32, get, load, put, registers, splat
 from harness.compiler.targets.profiles import Profile
 
 REGISTERS = 14
@@ -36,14 +36,12 @@ def pack_by_channel(conv: Convolution, weight: Array) -> Array:
 
 def depthwise_kernel(profile: Profile, conv: Convolution) -> Kernel:
     """Return the kernel: (x, tensors of the epilogue, filters [taps, channels], shift, channels of it) to y."""
-    tensors, channels = conv.epilogue.params(conv.filters, conv.result_shape)
+    tensors, further = finishing_params(conv)
     params = (
-        Param("x", conv.image_shape),
+        Param("x", conv.image_shape, conv.stored.image_type),
         *tensors,
         Param("weight", (conv.kernel[0] * conv.kernel[1], conv.channels), F32, "weight"),
-        Param("shift", (conv.filters,), F32, "weight"),
-        *channels,
-        Param("y", conv.result_shape, role="output"),
+        *further,
     )
     cost = reading_all(lambda _: 2 * conv.multiplies)
     name = f"conv_by_channel_{conv.label}_{profile.lanes}"
@@ -119,6 +117,9 @@ class _ByChannel:
             for r in valid:
                 places.setdefault(r * conv.strides[1] + kx * conv.dilation[1], []).append((r, kx))
         for place in sorted(places):
-            x = T.bind(load(self.x, first + place, channel, lanes=lanes))
+            x = load(self.x, first + place, channel, lanes=lanes)
+            if conv.stored.image and not conv.stored.from_zero:
+                x = x - splat(self.buffers["grids"][IMAGE_ZERO], lanes)
+            x = T.bind(x)
             for r, kx in places[place]:
                 put(sums[r], get(sums[r], lanes) + x * taps[kx], lanes)

@@ -47,6 +47,16 @@ def bytes_pairs(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
     return sums + T.call_llvm_pure_intrin(f"int16x{2 * lanes}", name, weights, four)
 
 
+def bytes_four(sums: Any, x: Any, weights: Any, lanes: int) -> Any:
+    """Return four byte products a lane, activations unsigned, by way of int16 sums of two.
+
+    A sum of two saturates, so the magnitudes of two neighbouring weights may be at most 128 together.
+    """
+    four = T.reinterpret(f"int8x{4 * lanes}", spread(x, lanes))
+    name = {8: "llvm.x86.avx2.pmadd.ub.sw", 16: "llvm.x86.avx512.pmaddubs.w.512"}[lanes]
+    return folded(sums, 1, T.call_llvm_pure_intrin(f"int16x{2 * lanes}", name, four, weights), lanes)
+
+
 def folded(sums: Any, factor: Any, words: Any, lanes: int) -> Any:
     """Add ``factor`` times both int16 words of each lane to int32 sums."""
     name = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}[lanes]
@@ -75,6 +85,7 @@ INSTRUCTIONS: dict[str, Instruction] = {
     "vnni": vnni,
     "vnni-nibbles": vnni_nibbles,
     "bytes": bytes_pairs,
+    "bytes-four": bytes_four,
     "folded": folded,
     "sdot": sdot,
     "widening": widening,

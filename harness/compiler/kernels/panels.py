@@ -9,7 +9,39 @@ import numpy as np
 
 from harness.compiler.kernels.epilogue import Epilogue
 from harness.compiler.kernels.formats import Array
+from harness.compiler.kernels.vector import F32
 from harness.compiler.targets.profiles import Profile
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Tell which tensors of a convolution have bytes for elements, all of the type ``kind``; the others are float32.
+
+    ``tensors`` are numbers of the epilogue's. ``from_zero`` is whether the image's byte 0 is the number 0.
+    """
+
+    kind: str = F32
+    image: bool = False
+    tensors: tuple[int, ...] = ()
+    result: bool = False
+    from_zero: bool = True
+
+    def __bool__(self) -> bool:
+        return self.image or self.result or bool(self.tensors)
+
+    @property
+    def image_type(self) -> str:
+        return self.kind if self.image else F32
+
+    @property
+    def result_type(self) -> str:
+        return self.kind if self.result else F32
+
+    @property
+    def label(self) -> str:
+        """Return a name that contains everything on which the statements depend; empty without bytes."""
+        image = ("x" if self.from_zero else "z") if self.image else ""
+        return "_".join([self.kind, f"{image}{'y' if self.result else ''}", *map(str, self.tensors)]) if self else ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +66,7 @@ class Convolution:
     planar: bool = False
     of_rows: bool = False
     spread: tuple[int, int] = (1, 1)
+    stored: Stored = field(default_factory=Stored)
 
     @property
     def result(self) -> tuple[int, int]:
@@ -78,6 +111,7 @@ class Convolution:
         words += ["planar"] if self.planar else []
         words += ["rows"] if self.of_rows else []
         words += ["spread", *map(str, self.spread)] if self.copies > 1 else []
+        words += [self.stored.label] if self.stored else []
         return "_".join([*words, *([self.epilogue.label] if self.epilogue.steps else [])])
 
 
@@ -159,7 +193,7 @@ def pack_filters(conv: Convolution, weight: Array, profile: Profile) -> Array:
     taps, each, sets = math.prod(conv.kernel), conv.channels // conv.groups, conv.groups * conv.copies
     given = weight.reshape(taps, each, sets, conv.filters // conv.groups)
     merged = sets // form.sets
-    spread = np.zeros((form.sets, taps, merged, each, form.columns), np.float32)
+    spread = np.zeros((form.sets, taps, merged, each, form.columns), weight.dtype)
     for at in range(sets):
         within = at % merged
         first = within * given.shape[3]

@@ -22,7 +22,8 @@ STORED = "stored.safetensors"
 BESIDE = "+"
 """Joins the names of the layers whose columns lie side by side in one weight."""
 
-WEIGHTED = ("linear", "mm", "matmul", "lstm", "gru", "rnn")
+CONVOLUTIONS = ("convolution", "conv1d", "conv2d")
+WEIGHTED = ("linear", "mm", "matmul", "lstm", "gru", "rnn", *CONVOLUTIONS)
 
 
 class BadProvenance(HarnessError):
@@ -51,6 +52,10 @@ class Operator(_Schema):
 def has_weights(operator: Operator) -> bool:
     """Return whether an operator is a layer whose weights may be stored in fewer bits."""
     return any(part in WEIGHTED for part in re.split(r"[._:]", operator.target))
+
+
+def is_convolution(operator: Operator) -> bool:
+    return any(part in CONVOLUTIONS for part in re.split(r"[._:]", operator.target))
 
 
 class Work(_Schema):
@@ -86,6 +91,10 @@ class LayerError(_Schema):
     """The layers' names as ``--keep-wide`` takes them; they are kept wide together."""
     error: float
     """The root mean square of its results' error over that of its results, on the model's usual inputs."""
+    whole: float | None = None
+    """The same of the model's results if this layer alone has fewer bits; measured for convolutions."""
+    kept: bool = False
+    """Whether it stays wide because of ``whole``."""
 
 
 class FunctionProvenance(_Schema):

@@ -9,9 +9,12 @@ import numpy as np
 from tvm import relax
 
 from harness.compiler.graph.graph import Array, Graph, is_float32, op_name, static_shape
+from harness.compiler.kernels.byte_convolution import byte_kernel, given_steps, pack_steps, rounded_filters
+from harness.compiler.kernels.bytes import grid_numbers
 from harness.compiler.kernels.convolution import convolution_kernel
 from harness.compiler.kernels.depthwise import depthwise_kernel, pack_by_channel
 from harness.compiler.kernels.epilogue import BINARY, Epilogue, Operand, Step
+from harness.compiler.kernels.grid import Grid
 from harness.compiler.kernels.panels import Convolution, pack_filters
 from harness.compiler.kernels.winograd import choose_winograd, pack_winograd, winograd_kernel
 from harness.compiler.operators.operator import FusedOperator, Lowering, Match, OpTable, array
@@ -28,9 +31,17 @@ PLANAR = [0, 2, 3, 1]
 
 @dataclass(frozen=True)
 class ConvolutionOp(FusedOperator):
-    """Arguments: x [N, H, W, C], tensors of the epilogue, filters [KH, KW, I, O], shift [O], channels of it."""
+    """Arguments: x [N, H, W, C], tensors of the epilogue, filters [KH, KW, I, O], shift [O], channels of it.
+
+    ``image``, ``result`` and ``tensors`` are the grids of those that have bytes for elements. ``scales`` are steps of
+    the filters that the model itself was made with, one for each.
+    """
 
     convolution: Convolution
+    image: Grid | None = None
+    result: Grid | None = None
+    tensors: tuple[Grid | None, ...] = ()
+    scales: tuple[float, ...] = ()
 
     @classmethod
     def match(cls, graph: Graph, value: Any, table: OpTable) -> Match | None:
@@ -45,6 +56,8 @@ class ConvolutionOp(FusedOperator):
         conv, profile = self.convolution, lowering.profile
         tensors = conv.epilogue.tensors
         weight, rest = array(args[1 + tensors]), args[2 + tensors :]
+        if conv.stored:
+            return self._lower_bytes(args[: 1 + tensors], weight, rest, call, lowering)
         if conv.by_channel:
             kernel, packed = depthwise_kernel(profile, conv), pack_by_channel(conv, weight)
         elif (form := choose_winograd(conv, profile)) is not None:
@@ -52,6 +65,47 @@ class ConvolutionOp(FusedOperator):
         else:
             kernel, packed = convolution_kernel(profile, conv), pack_filters(conv, weight, profile)
         return lowering.call(kernel, [*args[: 1 + tensors], relax.const(packed), *rest], call.ty)
+
+    def _lower_bytes(
+        self, given: list[Any], weight: Array, rest: list[Any], call: Any, lowering: Lowering
+    ) -> relax.Expr:
+        """Return the call of a kernel that reads or writes bytes."""
+        conv, profile, kind = self.convolution, lowering.profile, self.convolution.stored.kind
+        if self.result is not None:
+            conv = replace(conv, epilogue=_without_bounds(conv.epilogue, self.result))
+        scale = np.ones(conv.filters, np.float32)
+        if conv.by_channel:
+            kernel, arrays = depthwise_kernel(profile, conv), [pack_by_channel(conv, weight)]
+        elif self.image is None:
+            kernel, arrays = convolution_kernel(profile, conv), [pack_filters(conv, weight, profile)]
+        else:
+            steps, scale = given_steps(weight, self.scales) or rounded_filters(weight, profile)
+            kernel = byte_kernel(profile, conv, steps)
+            arrays = pack_steps(conv, steps, self.image.moved(kind), profile)
+        further = [] if self.image is None else [scale * np.float32(self.image.scale)]
+        further.append(grid_numbers(kind, self.image, self.result, self.tensors))
+        shift, *channels = rest
+        constants = [relax.const(one) for one in arrays]
+        return lowering.call(
+            kernel, [*given, *constants, shift, *(relax.const(one) for one in further), *channels], call.ty
+        )
+
+
+def _without_bounds(epilogue: Epilogue, grid: Grid) -> Epilogue:
+    """Leave out the last steps if they bound a result by what its bytes are bounded by anyway."""
+    steps = list(epilogue.steps)
+    least, most = ((bound - grid.zero) * grid.scale for bound in (grid.low, grid.high))
+    while steps:
+        last = steps[-1]
+        number = next((one.number for one in last.operands if one.kind == "scalar"), None)
+        if Operand("value", len(steps) - 1) not in last.operands:
+            break
+        low = last.name == "relu" or (last.name == "maximum" and number == 0)
+        high = last.name == "minimum" and number is not None and most <= number * (1 + 1e-6)
+        if not (low and least >= 0) and not high:
+            break
+        steps.pop()
+    return replace(epilogue, steps=tuple(steps))
 
 
 def match_convolution(graph: Graph, value: Any) -> tuple[Any, Convolution, Steps] | None:

@@ -53,12 +53,24 @@ class Quality:
     """Filled with the patterns that matched a layer."""
     stored: list[StoredWeight] = field(default_factory=list)
     """Filled with the products whose weights have fewer bits than float32."""
+    byte_layers: set[str] = field(default_factory=set)
+    """Filled with the nodes of the convolutions that multiply bytes."""
     keep_weights: bool = False
     """Whether ``stored`` has their numbers, too."""
     heads: Sequence[str] = ()
     """Patterns of layers that have eight bits where all others have four."""
     int4_group: int = GROUP
     """How many inputs share a scale of int4 weights."""
+
+    def described(self, operators: Sequence[Operator]) -> list[LayerError]:
+        """Return what the provenance has of the layers with fewer bits, and of convolutions that stay wide."""
+        found = [one.described(self.function) for one in self.stored]
+        for one in operators:
+            cost = self.calibration.costs.get(one.name)
+            if cost is not None and (cost.kept or one.name in self.byte_layers):
+                layer = f"{self.function}/{one.module or one.name}"
+                found.append(LayerError(layers=[layer], error=cost.own, whole=cost.whole, kept=cost.kept))
+        return found
 
     def of(self, layers: Sequence[Operator]) -> Precision:
         """Return the precision of a fused operator that computes these layers."""

@@ -56,6 +56,9 @@ class _PackWeights(PyExprMutator):  # type: ignore[misc]
             self.precision = "int8"
         self._inputs = self.quality.calibration.of(one.name for one in layers) if self.precision == "int8" else None
         self.wide_activations = self._inputs is not None and self._inputs.crest > WIDE_CREST
+        if any(one.name in self.quality.calibration.scales for one in layers):
+            # The model itself has steps for weights, and for activations, which the kernel must not round again.
+            self.precision, self.wide_activations = "int8", True
         return op.lower(args, call, self)
 
     # The methods of operators.operator.Lowering.

@@ -16,7 +16,8 @@ from harness.compiler.operators.quality import Quality
 from harness.compiler.passes.kernel_table import KernelTable
 from harness.compiler.passes.p11_fold_arithmetic import FoldArithmetic
 from harness.compiler.passes.p12_channels_last import ChannelsLast
-from harness.compiler.passes.p21_fuse_patterns import FusePatterns
+from harness.compiler.passes.p20_fuse_patterns import FusePatterns
+from harness.compiler.passes.p21_keep_bytes import KeepBytes
 from harness.compiler.passes.p22_pack_weights import PackWeights
 from harness.compiler.passes.p23_place_results import PlaceResults
 from harness.compiler.passes.p24_merge_kernels import MergeKernels
@@ -66,6 +67,7 @@ class Recipe:
 def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = None) -> tvm.transform.Pass:
     """Return all passes as one, in their order."""
     ops, profile = recipe.ops, recipe.profile
+    quality = recipe.quality or Quality(recipe.precision)
     instrumentation = None if recipe.instrumentation is None else recipe.instrumentation.within(recipe.prefix)
     table = KernelTable(recipe.prefix, ops.origins, instrumentation=instrumentation)
 
@@ -80,9 +82,10 @@ def pipeline(target: tvm.target.Target, recipe: Recipe, tuning: Tuning | None = 
             *([ChannelsLast(ops.origins), FoldArithmetic()] if recipe.schedule_rest else []),
             # 2: kernels of our own.
             FusePatterns(ops),
+            KeepBytes(profile, quality, ops),
             PackWeights(
                 profile,
-                recipe.quality or Quality(recipe.precision),
+                quality,
                 ops,
                 table,
                 shared_panels=recipe.shared_panels,

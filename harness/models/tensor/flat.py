@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 from harness.core.progress import Progress
 from harness.models.functions import Call as FunctionCall
 from harness.models.functions import ModelFunction, ModelFunctions
-from harness.models.tensor.loading import checked_items, dimensions, find_spec, users_code
+from harness.models.tensor.loading import calibration_inputs, checked_items, dimensions, find_spec, users_code
 from harness.models.tensor.sources import BadModel
 from harness.models.tensor.spec import ModelSpec
 from harness.models.timing import Call
@@ -103,13 +103,14 @@ def load(request: Mapping[str, Any], _precision: Precision, _progress: Progress)
             f"build of {name!r} gives other weights each time",
             cure="load them from a file, or begin build with torch.manual_seed(0)",
         )
-    items = checked_items(spec, path)
+    usual = calibration_inputs(spec, path, checked_items(spec, path))
 
     def calibrate(call: FunctionCall) -> None:
-        for inputs in items.values():
+        for inputs in usual.values():
             call(spec.name, tuple(inputs[name] for name in module.names))
 
-    return ModelFunctions((compiled_function(spec, module),), {}, calibrate)
+    function = compiled_function(spec, module)
+    return ModelFunctions((function,), {}, calibrate, observer=spec.observer, most_error=spec.most_error)
 
 
 def timed(request: Mapping[str, Any]) -> Callable[[dict[str, Any]], Call]:

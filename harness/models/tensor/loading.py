@@ -19,6 +19,7 @@ import harness
 from harness.core.errors import HarnessError
 from harness.models.generation import FUNCTIONS as VARIANTS
 from harness.models.kinds import kinds_names
+from harness.models.quantization import OBSERVERS
 from harness.models.tensor.sources import BadModel
 from harness.models.tensor.spec import ModelSpec
 from harness.protocol.tensors import DTYPES, MOST_INPUT_BYTES
@@ -82,31 +83,47 @@ def checked_items(spec: ModelSpec, path: Path) -> Items:
         raise BadModel(f"{spec.name!r} has {len(spec.example_inputs)} inputs; 1 to {MOST_INPUTS} can be")
     for name, tensor in spec.example_inputs.items():
         _check_tensor(f"example input {name!r} of {spec.name!r}", tensor)
+    if spec.observer not in OBSERVERS:
+        raise BadModel(
+            f"the observer {spec.observer!r} of {spec.name!r} is not known", cure=f"use {', '.join(OBSERVERS)}"
+        )
     unknown = set(spec.dynamic_shapes) - set(spec.example_inputs)
     if unknown:
         raise BadModel(f"dynamic_shapes of {spec.name!r} name {', '.join(sorted(unknown))}, which is not an input")
     for name in spec.dynamic_shapes:
         _check_dimensions(spec, name)
-    with users_code(path, f"making the items of {spec.name!r}"):
-        items: Any = spec.items() if callable(spec.items) else spec.items
-    _check_mapping(f"items of {spec.name!r}", items, "inputs by the name of the item")
+    made = _made(spec, "items", spec.items, path)
+    for item in made:
+        if not _ITEM.fullmatch(item):
+            raise BadModel(f"the item {item!r} of {spec.name!r} is not 1 to 128 letters, digits, spaces and . : _ -")
+    size = sum(tensor.nbytes for inputs in made.values() for tensor in inputs.values())
+    if size > MOST_INPUT_BYTES:
+        raise BadModel(f"the items of {spec.name!r} are {size} bytes, more than {MOST_INPUT_BYTES}", cure="give fewer")
+    return {item: {name: inputs[name].contiguous() for name in spec.example_inputs} for item, inputs in made.items()}
+
+
+def calibration_inputs(spec: ModelSpec, path: Path, items: Items) -> Items:
+    """Return the inputs for which int8 is rounded: the spec's own, or its items. Raises BadModel."""
+    return items if spec.calibration is None else _made(spec, "calibration", spec.calibration, path)
+
+
+def _made(spec: ModelSpec, part: str, given: Any, path: Path) -> Items:
+    """Return the inputs of a part of the spec, which may be a function that makes them; each is checked."""
+    with users_code(path, f"making the {part} of {spec.name!r}"):
+        items: Any = given() if callable(given) else given
+    _check_mapping(f"{part} of {spec.name!r}", items, "inputs by the name of the item")
     for item, inputs in items.items():
         _check_mapping(f"item {item!r} of {spec.name!r}", inputs, "tensors by the name of the input")
     made = {str(item): dict(inputs) for item, inputs in items.items()}
     if not made:
-        raise BadModel(f"{spec.name!r} has no items to run")
+        raise BadModel(f"{spec.name!r} has no {part} to run")
     for item, inputs in made.items():
-        if not _ITEM.fullmatch(item):
-            raise BadModel(f"the item {item!r} of {spec.name!r} is not 1 to 128 letters, digits, spaces and . : _ -")
         if set(inputs) != set(spec.example_inputs):
             wanted = ", ".join(spec.example_inputs)
             raise BadModel(f"item {item!r} of {spec.name!r} has the inputs {', '.join(inputs)} instead of {wanted}")
         for name in spec.example_inputs:
             _check_input(spec, item, name, inputs[name])
-    size = sum(tensor.nbytes for inputs in made.values() for tensor in inputs.values())
-    if size > MOST_INPUT_BYTES:
-        raise BadModel(f"the items of {spec.name!r} are {size} bytes, more than {MOST_INPUT_BYTES}", cure="give fewer")
-    return {item: {name: inputs[name].contiguous() for name in spec.example_inputs} for item, inputs in made.items()}
+    return made
 
 
 def check_comparison(spec: ModelSpec, outputs: Mapping[str, Tensor]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.models.quantization import Observer
 from harness.validate.comparison import ComparisonRule, Tolerances
 
 if TYPE_CHECKING:
@@ -40,6 +41,15 @@ class ModelSpec:
     keep_wide: Sequence[str] = ()
     """Patterns of layers that are stored one precision wider in fp16 and int8, such as ``layers.0``; as in a shell, and
     as ``--keep-wide`` takes them. Each has to match."""
+    calibration: Mapping[str, Inputs] | Callable[[], Mapping[str, Inputs]] | None = None
+    """Inputs as they occur in use, by any name, or a function that makes them: int8 weights and tensors are rounded for
+    these. None means the items."""
+    observer: Observer = "mse"
+    """How int8 tensors between convolutions get their range from these inputs: ``min-max``, ``percentile`` or
+    ``mse``."""
+    most_error: float = 0.1
+    """The error of the results over the results, on these inputs, above which the convolutions that cause most of it
+    stay wide in int8. At most a quarter of them do."""
     files: Sequence[Path | str] = ()
     """Further files of the model, such as a checkpoint: if one changes, the model is compiled and PyTorch asked again.
     Paths are relative to the model's file. Changes of Python files next to it are noticed without this."""

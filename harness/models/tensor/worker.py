@@ -33,12 +33,20 @@ def describe_one(spec: Any, path: Path, folder: Path, progress: Progress) -> dic
 
     from harness.models.tensor.described import SEPARATOR
     from harness.models.tensor.flat import answered, flattened, same, weights_digest
-    from harness.models.tensor.loading import check_comparison, checked_items, dimensions, prefix_of, users_code
+    from harness.models.tensor.loading import (
+        calibration_inputs,
+        check_comparison,
+        checked_items,
+        dimensions,
+        prefix_of,
+        users_code,
+    )
     from harness.models.tensor.sources import BadModel
     from harness.protocol.tensors import DTYPES, MOST_OUTPUT_BYTES
 
     torch.set_num_threads(1)
     items = checked_items(spec, path)
+    calibration_inputs(spec, path, items)
     progress(f"building {spec.name}")
     with users_code(path, f"building {spec.name!r}"):
         module = flattened(spec)

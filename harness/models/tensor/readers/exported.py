@@ -8,6 +8,7 @@ libraries, expressions that are not arithmetic, and functions that are not torch
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import json
 import re
@@ -24,6 +25,7 @@ from torch.utils import _pytree as pytree
 from harness.models.tensor.readers.made import name_of, noise
 from harness.models.tensor.sources import TRUSTED, BadModel
 from harness.models.tensor.spec import ModelSpec
+from harness.validate.comparison import Tolerances
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 SAVE_AGAIN = (
     "save it again with torch.export.save from this version of PyTorch, from tensors and torch's operators only"
 )
+QUANTIZED_OPERATORS = "torch.ao.quantization.fx._decomposed"
+"""Importing it registers the operators of programs that torch's tools quantized."""
+QUANTIZED = Tolerances(relative=0.1)
+"""How such programs are compared: a byte that is rounded to its neighbour changes all that comes after it."""
 MOST_MEMBERS = 100_000
 MOST_JSON_BYTES = 256_000_000
 _HARMLESS = re.compile(
@@ -73,7 +79,12 @@ def spec(argument: str) -> ModelSpec:
         items=items,
         dynamic_shapes=_dynamic(program, tuple(inputs)),
         files=[path],
+        compare=QUANTIZED if _is_quantized(program) else Tolerances(),
     )
+
+
+def _is_quantized(program: ExportedProgram) -> bool:
+    return any(str(node.target).startswith("quantized_decomposed.quantize") for node in program.graph.nodes)
 
 
 def load_safely(path: Path) -> ExportedProgram:
@@ -90,6 +101,7 @@ def load_safely(path: Path) -> ExportedProgram:
 
 def load_trusted(path: Path) -> ExportedProgram:
     """Return the program. Reading a file can run any program that is in it. Raises BadModel."""
+    importlib.import_module(QUANTIZED_OPERATORS)
     try:
         return torch.export.load(path)
     except Exception as error:  # Whatever torch raises for a file that it cannot read.
