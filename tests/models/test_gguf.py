@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -25,7 +26,6 @@ from harness.models.options import ModelOptions
 from tests.models.language_folder import save_folder
 from tests.models.test_language_texts import train
 
-gguf = pytest.importorskip("gguf")
 pytestmark = pytest.mark.programs
 
 
@@ -147,11 +147,12 @@ def test_scaled_positions(tmp_path: Path) -> None:
     assert "rope_scaling" not in plain
     assert plain["eos_token_id"] == [7]
     assert plain["tie_word_embeddings"] is True
-    linear = own_file(tmp_path / "b.gguf", **{"rope.scaling.type": "linear", "rope.scaling.factor": 4.0})
+    asked: dict[str, Any] = {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}
+    linear = own_file(tmp_path / "b.gguf", **asked)
     rotary = describe(configuration(Gguf(linear))).rotary
     assert rotary is not None
     assert (rotary.scaling, rotary.factor) == ("linear", 4.0)
-    factors = {"rope_freqs.weight": llama3_factors(5e5, 16, 32.0)}
+    factors: dict[str, Any] = {"rope_freqs.weight": llama3_factors(5e5, 16, 32.0)}
     rotary = describe(configuration(Gguf(own_file(tmp_path / "c.gguf", tensors=factors)))).rotary
     assert rotary is not None
     assert (rotary.scaling, rotary.factor) == ("llama3", 32.0)

@@ -127,8 +127,8 @@ def test_the_shipped_model_with_prompts_and_with_passages(cache: Cache) -> None:
     """Both are compiled for as many positions, so that one archive runs both."""
     prompts, passages = opened(cache), opened(cache, passages="shipped")
     assert (prompts.name, prompts.source, prompts.items_source) == ("byte_lm", "byte-lm", "shipped")
-    assert len(prompts.prompts) == 2
-    assert (prompts.capacity, passages.capacity, prompts.forced, prompts.stops) == (384, 384, False, ())
+    assert len(prompts.prompts) == 3
+    assert (prompts.capacity, passages.capacity, prompts.forced, prompts.stops) == (640, 640, False, ())
     assert prompts.compilable("").identity == passages.compilable("").identity
     assert prompts.compilable("").request == passages.compilable("").request
     assert prompts.items_sha256 != passages.items_sha256

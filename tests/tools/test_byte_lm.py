@@ -130,7 +130,7 @@ def test_muons_step_is_nearly_orthogonal(shape: tuple[int, ...]) -> None:
         gradient = torch.randn(shape[1:], generator=torch.Generator().manual_seed(step))
         matrix.grad, theirs.grad = gradient.clone(), gradient.clone()
         ours.step()
-        other.step()
+        other.step()  # type: ignore[no-untyped-call]
     change, theirs_change = matrix.detach() - given[0], theirs.detach() - given[0]
     assert torch.nn.functional.cosine_similarity(change.flatten(), theirs_change.flatten(), dim=0) > 0.99
     assert change.norm() == pytest.approx(theirs_change.norm().item(), rel=0.1)

@@ -22,7 +22,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
     """Return matrices [N, R, C] with all singular values near 1 and the same singular vectors."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
+    x: Tensor = matrices.mT if tall else matrices
     x = x / (x.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     for _ in range(ITERATIONS):
         gram = x @ x.mT

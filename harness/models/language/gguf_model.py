@@ -125,7 +125,8 @@ def in_halves(rows: Floats, heads: int) -> Floats:
     """Reorder rows of queries or keys [heads * size, ...]: llama.cpp has the two rows of a pair as neighbours in a
     Llama, and transformers in the two halves of a head."""
     size = rows.shape[0] // heads
-    return rows.reshape(heads, size // 2, 2, -1).swapaxes(1, 2).reshape(rows.shape)
+    halves: Floats = rows.reshape(heads, size // 2, 2, -1).swapaxes(1, 2).reshape(rows.shape)
+    return halves
 
 
 def stored_weight(file: Gguf, name: str, heads: int, kv_heads: int) -> Floats:
