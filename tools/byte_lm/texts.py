@@ -177,18 +177,22 @@ def tidy(lines: Iterable[str]) -> str:
 def excerpt(documents: Iterable[Document]) -> str:
     """Return the text that is shipped: beginnings of held-out documents, with an empty line between two."""
     held_out = sorted((one for one in documents if one.held_out), key=lambda one: (one.source, one.rank))
-    pieces = []
-    for source in PACKAGES:
-        chosen = [one for one in held_out if one.source == source][:PIECES]
-        pieces += [_beginning(one.text) for one in chosen]
-    return "\n\n".join(pieces) + "\n"
+    return "\n\n".join(_beginnings(held_out, PIECES)) + "\n"
 
 
 def sample(documents: Iterable[Document]) -> str:
     """Return beginnings of documents that are trained on, three times as many as the shipped text has."""
     known = sorted((one for one in documents if not one.held_out), key=lambda one: (one.source, one.rank))
-    chosen = [one for source in PACKAGES for one in [two for two in known if two.source == source][: 3 * PIECES]]
-    return "\n\n".join(_beginning(one.text) for one in chosen) + "\n"
+    return "\n\n".join(_beginnings(known, 3 * PIECES)) + "\n"
+
+
+def _beginnings(documents: Iterable[Document], count: int) -> list[str]:
+    """Return the beginnings of so many documents of each package."""
+    found: list[str] = []
+    documents = list(documents)
+    for source in PACKAGES:
+        found += [_beginning(one.text) for one in [one for one in documents if one.source == source][:count]]
+    return found
 
 
 def _beginning(text: str) -> str:
