@@ -17,7 +17,7 @@ import torch
 from harness.core.errors import UsageError
 from harness.core.hashes import hash_file
 from harness.models.language.shipped import FOLDERS, HELD_OUT
-from tools.byte_lm import texts
+from tools.byte_lm import ship, texts
 from tools.byte_lm.muon import Muon, orthogonal
 from tools.byte_lm.texts import PACKAGES, Document, Package, excerpt, r_strings, read_documents, tidy
 from tools.byte_lm.train import Recipe, bits_per_byte, byte_tokenizer, new_model, rate, streams, train, windows
@@ -153,7 +153,7 @@ def test_an_interrupted_training_resumes_to_the_same_model(documents: list[Docum
     assert json.loads((tmp_path / "parts/recipe.json").read_text())["step"] == 6
     assert hash_file(tmp_path / "whole/model.safetensors") == hash_file(tmp_path / "parts/model.safetensors")
     assert any("resumed at step 3 of 6" in line for line in said)
-    assert set(json.loads((tmp_path / "whole/held_out.json").read_text())) == set(PACKAGES)
+    assert any("done: 6 steps" in line for line in said)
 
 
 def test_bits_per_byte_are_those_of_a_model_that_knows_nothing() -> None:
@@ -168,3 +168,30 @@ def test_bits_per_byte_are_those_of_a_model_that_knows_nothing() -> None:
 def test_the_shipped_tokenizer_is_the_trainings() -> None:
     assert json.loads((FOLDERS["byte-lm"] / "tokenizer.json").read_bytes()) == json.loads(byte_tokenizer().to_str())
     assert len(HELD_OUT.read_text(encoding="utf-8").split("\n\n")) == 18
+
+
+def test_a_trained_model_is_shipped_with_its_card(
+    documents: list[Document], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The card's figures are those of the weights that are copied, over the documents that were held out."""
+    trained, shipped = tmp_path / "trained", tmp_path / "shipped"
+    threads = torch.get_num_threads()
+    try:
+        train(RECIPE, documents, trained, say=lambda _text: None)
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setattr(ship, "FOLDERS", {"byte-lm": shipped})
+    monkeypatch.setattr(ship, "HELD_OUT", shipped / "held_out.txt")
+    monkeypatch.setattr(ship, "read_documents", lambda _folder: documents)
+    (tmp_path / "commands.txt").write_text("python -m tools.byte_lm.train --steps 6\n")
+    ship.main(trained, tmp_path, tmp_path / "commands.txt")
+    card = (shipped / "README.md").read_text(encoding="utf-8")
+    assert hash_file(trained / "model.safetensors") == hash_file(shipped / "model.safetensors")
+    assert hash_file(shipped / "model.safetensors") in card
+    assert "python -m tools.byte_lm.train --steps 6" in card
+    assert (shipped / "held_out.txt").read_text() == excerpt(documents)
+    for source, text in streams(documents, held_out=True).items():
+        [row] = [line for line in card.splitlines() if line.startswith(f"| {source} |")]
+        assert f"| {len(text):,} |" in row
+        assert 3 < float(row.split("|")[3]) < 9
+    assert all(one.rights in card for one in PACKAGES.values())

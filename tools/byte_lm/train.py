@@ -35,7 +35,7 @@ BYTES = 256
 HEAD_SIZE = 64
 CHECKPOINT, RECIPE = "training.pt", "recipe.json"
 VALIDATION_WINDOWS = 64
-"""Windows of held-out text in a validation on the way; all are taken in the end."""
+"""Windows of held-out text in a validation; ``ship.py`` takes all."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ def train(
         step, seconds = state["step"], state["seconds"]
         say(f"resumed at step {step} of {recipe.steps}")
     documents = list(documents)
-    pool, held_out = streams(documents, held_out=False), streams(documents, held_out=True)
-    whole = np.concatenate(list(held_out.values()))
+    pool = streams(documents, held_out=False)
+    whole = np.concatenate(list(streams(documents, held_out=True).values()))
     parameters = sum(one.numel() for one in model.parameters())
     say(f"{parameters} parameters; " + ", ".join(f"{source}: {len(text)} bytes" for source, text in pool.items()))
 
@@ -231,17 +231,16 @@ def train(
     if step < recipe.steps:
         say(f"stopped at step {step} of {recipe.steps}; --resume continues")
         return
-    found = {source: bits_per_byte(model, text, recipe.window) for source, text in held_out.items() if len(text)}
-    export(model, recipe, output, found)
-    say(f"done: {step} steps, {seconds / 60:.1f} min, held out: {found}")
+    export(model, recipe, output)
+    found = bits_per_byte(model, whole, recipe.window, VALIDATION_WINDOWS)
+    say(f"done: {step} steps, {seconds / 60:.1f} min, held out: {found:.4f} bits a byte")
 
 
-def export(model: nn.Module, recipe: Recipe, output: Path, held_out: Mapping[str, float]) -> None:
-    """Write the model's folder, and the bits a byte of each package's held-out text."""
+def export(model: nn.Module, recipe: Recipe, output: Path) -> None:
+    """Write the model's folder."""
     weights = {name: value.to(torch.float16).contiguous() for name, value in model.state_dict().items()}
     save_file(weights, output / "model.safetensors", metadata={"format": "pt"})
-    for name, content in (("config.json", configuration(recipe)), ("held_out.json", dict(held_out))):
-        (output / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (output / "config.json").write_text(json.dumps(configuration(recipe), indent=2) + "\n", encoding="utf-8")
     byte_tokenizer().save(str(output / "tokenizer.json"))
 
 

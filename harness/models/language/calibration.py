@@ -58,7 +58,7 @@ def calibrate(model: Any, tokens: Sequence[Sequence[int]], group: int, progress:
     layers = inner.layers if hasattr(inner, "layers") else inner.h
     size = min(BATCH, len(tokens))
     windows = torch.tensor([list(window) for window in tokens[: len(tokens) // size * size]])
-    batches = list(windows.split(size))
+    batches = list(torch.split(windows, size))
     with torch.inference_mode():
         asked = _asked(layers, lambda batch: inner(input_ids=batch, use_cache=False), batches)
         states = [first for first, _, _ in asked[0]]
