@@ -60,8 +60,7 @@ beginnings of {pieces} held-out documents of each package.
 {commands}
 ```
 
-Seed {seed}, {steps:,} steps of {step_bytes:,} bytes ({seen:.1f} MB), {minutes} minutes on one thread of a shared
-machine.
+Seed {seed}, {steps:,} steps, {minutes} minutes on one thread of a machine that others used, too.
 
 Weights: sha256 `{sha256}`.
 """
@@ -111,8 +110,6 @@ def main(
         commands=commands.read_text(encoding="utf-8").strip(),
         seed=recipe.seed,
         steps=recipe.steps,
-        step_bytes=recipe.rows * recipe.window,
-        seen=recipe.steps * recipe.rows * recipe.window / 1e6,
         minutes=round(facts["seconds"] / 60),
         sha256=hash_file(weights),
     )

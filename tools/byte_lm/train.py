@@ -266,7 +266,7 @@ def main(
     seed: int = 1,
     threads: int = 1,
     rows: Annotated[int, typer.Option(help="windows of a step")] = 8,
-    window: Annotated[int, typer.Option(help="bytes of a window")] = 512,
+    window: Annotated[int, typer.Option(help="bytes of a window")] = 256,
     learning_rate: float = 4e-3,
     width: int = 256,
     layers: int = 4,
