@@ -32,7 +32,9 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(cache: Cache, precision: Precision, text: Path) -> LanguageModel:
-    options = ModelOptions(precision=precision, own={"passages": str(text)})
+    # Of thousands of steps one may have a wider margin than the few after a prompt.
+    tolerance = 3.0 if precision == "int4" else 1e-3
+    options = ModelOptions(precision=precision, tolerance=tolerance, own={"passages": str(text)})
     [model] = open_language_models(["byte-lm"], options, cache, quiet)
     return model
 
@@ -60,7 +62,7 @@ def test_a_precision_is_near_pytorch_on_text_that_was_held_out(
     assert found.perplexity is not None
     assert found.tokens_equal is not None
     assert found.kl is not None
-    assert math.log2(found.expected_perplexity) < 2.6, "bits a byte of a model that is trained"
+    assert math.log2(found.expected_perplexity) < 2.2, "bits a byte of a model that is trained"
     assert found.perplexity == pytest.approx(found.expected_perplexity, rel=perplexity)
     assert share * found.tokens <= found.tokens_equal <= found.tokens
     assert found.kl < kl
