@@ -80,7 +80,8 @@ DATA = """
 
 The package holds no third party's code. The word lists in `harness/models/g2p/words` are excerpts of the lexicons of
 the `gruut-lang-*` packages, and the embedded model was trained on these lexicons: MIT, Copyright (c) Michael Hansen
-([text](#the-mit-license)).
+([text](#the-mit-license)). The text in `harness/models/language/byte_lm`, and the texts on which the model there was
+trained, are in the public domain.
 
 ## Python packages
 

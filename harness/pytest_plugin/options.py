@@ -165,8 +165,8 @@ def _add_own(add: Callable[..., None]) -> None:
         default=[],
         metavar="M",
         help="a Python file with a ModelSpec, a .pt2 file, the folder of a Hugging Face model, hf:NAME, timm:NAME, "
-        "torchvision:NAME, generate:FOLDER or random:NAME for a language model, or g2p, detector, bert, or what an "
-        "installed package offers; several put them all into one binary (default: g2p alone)",
+        "torchvision:NAME, generate:FOLDER, generate:FILE.gguf or random:NAME for a language model, or g2p, detector, "
+        "bert, byte-lm, or what an installed package offers; several put them all into one binary (default: g2p alone)",
     )
     add(
         "--allow-pickle",

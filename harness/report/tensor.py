@@ -90,8 +90,9 @@ def forced_table(models: Mapping[str, WorkloadSummary]) -> Table | None:
     return Table(
         ["model", "steps", "PyTorch's token", "share", "perplexity", "PyTorch's", "change", "KL"],
         rows,
-        note="PyTorch's tokens are fed instead of the model's own, so that every step is compared, also after a token "
-        "that differs. The perplexity is that of PyTorch's tokens: how many equally likely ones are as hard to guess. "
+        note="PyTorch's tokens, or those of a text (--passages), are fed instead of the model's own, so that every "
+        "step is compared, also after a token that differs. The perplexity is that of the tokens that are fed: how "
+        "many equally likely ones are as hard to guess. "
         "KL is the divergence of the model's distribution of the next token from PyTorch's, in nats, its mean over the "
         "steps.",
     )

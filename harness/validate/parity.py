@@ -56,7 +56,7 @@ class Decoded:
     text: str
     margins: tuple[float, ...] | None = None
     log_probabilities: tuple[float, ...] | None = None
-    """Of PyTorch's own tokens: at each of them, after those before it."""
+    """Of PyTorch's own tokens, or of a text's: at each of them, after those before it."""
     ended: Ended | None = None
     """Why a language model's generation ended."""
     divergences: tuple[float, ...] | None = None
@@ -98,7 +98,8 @@ class ItemParity(BaseModel):
     """How many of them the model would have given, too."""
     log_probability: float | None = None
     expected_log_probability: float | None = None
-    """The mean natural logarithm of the probability of PyTorch's tokens, of the runner's model and of PyTorch's."""
+    """The mean natural logarithm of the probability of PyTorch's tokens or a text's, of the runner's model and of
+    PyTorch's."""
     kl: float | None = None
     """The mean over the steps of the divergence KL(PyTorch || ours) of the next token's distributions, in nats."""
     ended: Ended | None = None

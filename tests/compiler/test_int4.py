@@ -16,6 +16,7 @@ from harness.compiler.observe.provenance import Operator
 from harness.compiler.operators.quality import Quality
 from harness.compiler.targets import resolve_target
 from harness.compiler.targets.profiles import PROFILES, Profile
+from harness.models.language.gguf import TYPES
 from harness.protocol.schema import Precision
 from tests.compiler.kernels import TOLERANCE, Float32, ProductCase, normal
 
@@ -49,6 +50,16 @@ def hard_weights() -> Float32:
 
 def test_rounding_is_that_of_llama_cpp() -> None:
     assert hashlib.sha256(as_blocks(*grouped(hard_weights(), 32))).hexdigest() == GGUF_SHA256
+
+
+def test_blocks_of_llama_cpp_become_the_same_groups() -> None:
+    """What a Q4_0 file has comes out as it was: a group's largest weight is the lowest step of its scale."""
+    nibbles, scales = grouped(hard_weights(), 32)
+    blocks = np.frombuffer(as_blocks(nibbles, scales), np.uint8).reshape(-1, 18)
+    read = TYPES[2].unpack(blocks).reshape(scales.shape[1], -1).T
+    again, scales_again = grouped(np.ascontiguousarray(read), 32)
+    np.testing.assert_array_equal(scales_again, scales)
+    np.testing.assert_array_equal(again[:, 1:], nibbles[:, 1:])
 
 
 @pytest.mark.parametrize("group", [32, 64, 128])

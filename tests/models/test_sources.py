@@ -79,7 +79,7 @@ def test_an_installed_package_offers_models(tmp_path: Path, monkeypatch: pytest.
         resolve_model("gone")
     with pytest.raises(UnknownModel) as unknown:
         resolve_model("trees")
-    assert "bert, detector, flowers, g2p, gone" in str(unknown.value)
+    assert "bert, byte-lm, detector, flowers, g2p, gone" in str(unknown.value)
 
 
 def test_a_name_that_two_packages_offer_is_neithers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

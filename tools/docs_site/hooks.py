@@ -31,6 +31,7 @@ OUTSIDE = (
     "SECURITY.md",
     "THIRD_PARTY_NOTICES.md",
     "harness/models/g2p/embedded/README.md",
+    "harness/models/language/byte_lm/README.md",
 )
 """Pages beside docs/ that the site has, too."""
 HOME = "README.md"

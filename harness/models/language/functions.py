@@ -10,8 +10,9 @@ from torch.export import Dim
 
 from harness.core.progress import Progress
 from harness.models.functions import ModelFunction, ModelFunctions
+from harness.models.language.calibration import CalibratedWeights, calibrate
 from harness.models.language.families import describe
-from harness.models.language.loading import check_layers, compiled_modules
+from harness.models.language.loading import check_layers, compiled_modules, transformers_model
 from harness.models.language.weights import opened_weights
 from harness.protocol.schema import Precision
 
@@ -29,7 +30,12 @@ def load(request: Mapping[str, Any], precision: Precision, progress: Progress) -
     progress("comparing the blocks with transformers'")
     check_layers(config, decoder, source)
     progress("loading the weights")
-    prefill, step = compiled_modules(decoder, opened_weights(decoder, source), sizes["capacity"])
+    weights = opened_weights(decoder, source)
+    if request.get("calibration") and precision == "int4":
+        model = transformers_model(config, weights)
+        calibrate(model, request["calibration"], request["int4_group"], progress)
+        weights = CalibratedWeights(weights, model)
+    prefill, step = compiled_modules(decoder, weights, sizes["capacity"])
     cache_dtype = torch.float32 if precision == "fp32" else torch.float16
     shape = decoder.cache_shape(sizes["capacity"])
     cache = torch.zeros(shape, dtype=cache_dtype)

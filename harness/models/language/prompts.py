@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,8 @@ class Prompts:
     room: int = 0
     """The tokens of the longest prompt that the model has to have room for. A file's prompts do not make it smaller, so
     that a model that was compiled for them also takes the shipped ones."""
+    following: dict[str, list[int]] = field(default_factory=dict)
+    """By item the tokens that follow a prompt in a text, each of which has to be predicted; empty if none are known."""
 
 
 def seeded_prompts(decoder: Decoder, tokens: int) -> Prompts:

@@ -17,7 +17,10 @@ NOTHING = -1e4
 
 
 def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Decode so many tokens after every prompt at most, greedily, with transformers' own cache."""
+    """Decode so many tokens after every prompt at most, greedily, with transformers' own cache.
+
+    Where the tokens that follow are given, choose at each of them.
+    """
     progress("loading PyTorch")
     import torch
     import transformers
@@ -32,29 +35,44 @@ def handle(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     items: list[dict[str, Any]] = []
     for at, prompt in enumerate(request["prompts"]):
         progress(f"PyTorch reference: prompt {at + 1} of {len(request['prompts'])}")
-        answer = greedy(
-            model,
-            torch.tensor([prompt]),
-            request["tokens"],
-            request["stops"],
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
-        best = [torch.topk(step[0], 2).values for step in answer.logits]
-        top_tokens, top_logarithms = most_probable(torch.stack([step[0] for step in answer.logits]), request["top"])
-        items.append(
-            {
-                "token_ids": answer.sequences[0, len(prompt) :].tolist(),
-                "margins": [(two[0] - two[1]).item() for two in best],
-                "log_probabilities": [
-                    (two[0] - torch.logsumexp(step[0].double(), 0)).item()
-                    for two, step in zip(best, answer.logits, strict=True)
-                ],
-                "top_tokens": top_tokens,
-                "top_logarithms": top_logarithms,
-            }
-        )
+        if request["following"]:
+            fed = request["following"][at]
+            tokens = torch.tensor([[*prompt, *fed]])
+            with torch.inference_mode():
+                kept = model(input_ids=tokens, use_cache=False, logits_to_keep=len(fed) + 1).logits[0]
+            # What is after the last token is not known.
+            logits = kept[:-1]
+            choices = logits.argmax(1).tolist()
+        else:
+            answer = greedy(
+                model,
+                torch.tensor([prompt]),
+                request["tokens"],
+                request["stops"],
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+            logits = torch.stack([step[0] for step in answer.logits])
+            choices = fed = answer.sequences[0, len(prompt) :].tolist()
+        items.append(described(logits, choices, fed, request["top"]))
     return {"items": items, "torch_version": torch.__version__, "transformers_version": transformers.__version__}
+
+
+def described(logits: Tensor, choices: list[int], fed: list[int], top: int) -> dict[str, Any]:
+    """Return the fields of a ``GeneratedItem``, from float32 logits [steps, V] at which ``fed`` tokens follow."""
+    import torch
+
+    best = torch.topk(logits, 2).values
+    given = logits.double()
+    of_fed = given.gather(1, torch.tensor(fed)[:, None])[:, 0]
+    top_tokens, top_logarithms = most_probable(logits, top)
+    return {
+        "token_ids": choices,
+        "margins": (best[:, 0] - best[:, 1]).tolist(),
+        "log_probabilities": (of_fed - torch.logsumexp(given, 1)).tolist(),
+        "top_tokens": top_tokens,
+        "top_logarithms": top_logarithms,
+    }
 
 
 def most_probable(logits: Tensor, count: int) -> tuple[list[list[int]], list[list[float]]]:

@@ -1,4 +1,5 @@
-"""Give a language model's weights one at a time, so that memory stays bounded: from safetensors, or from a seed."""
+"""Give a language model's weights one at a time, so that memory stays bounded: from safetensors, from a GGUF file, or
+from a seed."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from harness.models.errors import BadCheckpoint
 from harness.models.language.description import Decoder
+from harness.models.language.gguf import Gguf
+from harness.models.language.gguf_model import stored_weight
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
@@ -70,6 +73,21 @@ def _files_by_name(folder: Path) -> dict[str, str]:
         if Path(file).name != file:
             raise BadCheckpoint(f"{folder / INDEX} names {file!r}, which is not a file next to it")
     return names
+
+
+class GgufWeights:
+    """Read one GGUF file, in transformers' names and order of rows."""
+
+    def __init__(self, decoder: Decoder, path: Path) -> None:
+        self.decoder, self.file = decoder, Gguf(path)
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        found = stored_weight(self.file, name, self.decoder.heads, self.decoder.kv_heads)
+        if found.shape != shape:
+            raise BadCheckpoint(f"{self.file.path}: the weight {name} is {list(found.shape)}, not {list(shape)}")
+        # A weight in float32 is the file's own bytes, which cannot be written.
+        found = np.ascontiguousarray(found)
+        return torch.from_numpy(found if found.flags.writeable else found.copy())
 
 
 class SeededWeights:
@@ -200,5 +218,9 @@ def _gpt2_shapes(decoder: Decoder) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def opened_weights(decoder: Decoder, source: Mapping[str, Any]) -> Weights:
-    """Return the weights of a workload's request: of its folder, or drawn from its seed."""
-    return StoredWeights(Path(source["folder"])) if source.get("folder") else SeededWeights(decoder, source["seed"])
+    """Return the weights of a workload's request: of its folder, of its GGUF file, or drawn from its seed."""
+    if source.get("folder"):
+        return StoredWeights(Path(source["folder"]))
+    if source.get("gguf"):
+        return GgufWeights(decoder, Path(source["gguf"]))
+    return SeededWeights(decoder, source["seed"])

@@ -21,8 +21,18 @@ from harness.models.kinds import WorkloadKind
 from harness.models.language.config_keys import UnknownPart, read_config
 from harness.models.language.configurations import CONFIGURATIONS
 from harness.models.language.families import describe
+from harness.models.language.gguf import Gguf
+from harness.models.language.gguf_model import configuration
+from harness.models.language.passages import (
+    CALIBRATE,
+    PASSAGES,
+    calibration_windows,
+    read_passages,
+    text_passages,
+)
 from harness.models.language.prompts import PROMPTS, SEED, Prompts, seeded_prompts, text_prompts
 from harness.models.language.reference import GeneratedItem, reference_outputs
+from harness.models.language.shipped import FOLDERS
 from harness.models.language.stopping import cut, ended, stop_tokens, until_stop
 from harness.models.language.texts import FILE as TOKENIZER
 from harness.models.language.texts import Codec
@@ -62,8 +72,8 @@ CONTEXT = ModelOption(
     commands=("suites", "compile", "xcframework", "package"),
 )
 GRAPH = (
-    *("network.py", "ops.py", "rotary.py", "functions.py", "loading.py", "weights.py"),
-    *("families.py", "config_keys.py", "description.py"),
+    *("network.py", "ops.py", "rotary.py", "functions.py", "loading.py", "calibration.py"),
+    *("weights.py", "gguf.py", "gguf_model.py", "families.py", "config_keys.py", "description.py"),
 )
 """The sources of the compiled graph."""
 
@@ -99,11 +109,12 @@ class LanguageModel(GreedyWorkload):
         self.config, self.weights, self.decoder = config, weights, describe(config)
         self.parameters = self.decoder.parameters
         self.tolerance = max(options.tolerance, LOSSY_TIES[options.precision])
-        self.forced = options.precision != "fp32"
         self.tokens = min(MOST_TOKENS, MAX_OUTPUT_LEN.of(options.own))
         self.int4_group = int(INT4_GROUP.of(options.own))
-        prompts = self._prompts(PROMPTS.of(options.own))
-        self.prompts, self.items_source = prompts.tokens, prompts.source
+        self.calibration = self._calibration(CALIBRATE.of(options.own), options.precision)
+        prompts = self._prompts(PROMPTS.of(options.own), PASSAGES.of(options.own))
+        self.prompts, self.following, self.items_source = prompts.tokens, prompts.following, prompts.source
+        self.forced = bool(self.following) or options.precision != "fp32"
         if not self.prompts:
             raise UnknownPart(
                 f"{name} takes {self.decoder.context} positions, too few for a prompt and {self.tokens} tokens",
@@ -119,22 +130,46 @@ class LanguageModel(GreedyWorkload):
         self.capacity = -(-max(prompts.room + self.tokens, context) // block) * block
         self.weights_sha256 = str(weights["sha256"])
         # Times are of as many tokens on both sides and in all runs, whatever the tokens are.
-        exactly = {"exactly": [self.tokens]} if self.stops else {}
+        exactly = {"exactly": [self.tokens]} if self.stops and not self.following else {}
         self.items = [
-            WorkItem(id=item, workload=name, input=_tensors(prompt=prompt, **exactly), label=prompts.labels[item])
+            WorkItem(
+                id=item,
+                workload=name,
+                input=_tensors(prompt=prompt, **exactly, **self._fed(item)),
+                label=prompts.labels[item],
+            )
             for item, prompt in self.prompts.items()
         ]
-        self.items_sha256 = hashlib.sha256(json.dumps(self.prompts).encode()).hexdigest()
+        known = [self.prompts, self.following] if self.following else self.prompts
+        self.items_sha256 = hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
-    def _prompts(self, path: Path | None) -> Prompts:
+    def _calibration(self, wanted: str | None, precision: Precision) -> list[list[int]]:
+        """Return the windows of the text by which int4 weights are rounded; empty without one."""
+        if wanted is None:
+            return []
+        if precision != "int4":
+            raise UsageError(f"--calibrate is for int4, not for {precision}", cure="leave it out, or ask for int4")
+        if self.codec is None:
+            raise UsageError(f"{self.source} has no {TOKENIZER}, so {wanted} cannot become tokens", cure="leave it out")
+        return calibration_windows(self.codec, self.decoder, wanted)
+
+    def _prompts(self, path: Path | None, passages: str | None) -> Prompts:
+        if path is not None and passages is not None:
+            raise UsageError("--prompts and --passages both choose the items", cure="give one of them")
+        if self.codec is not None and passages is not None:
+            return text_passages(self.codec, self.decoder, self.tokens, *read_passages(passages))
         if self.codec is not None:
             return text_prompts(self.codec, self.decoder, self.tokens, path)
-        if path is not None:
+        if path is not None or passages is not None:
             raise UsageError(
-                f"{self.source} has no {TOKENIZER}, so {path} cannot become tokens",
-                cure=f"copy {TOKENIZER} into the model's folder, or leave --prompts out",
+                f"{self.source} has no {TOKENIZER}, so {path or passages} cannot become tokens",
+                cure=f"copy {TOKENIZER} into the model's folder, or leave the option out",
             )
         return seeded_prompts(self.decoder, self.tokens)
+
+    def _fed(self, item: str) -> dict[str, Any]:
+        """Return the tensor of the tokens that follow an item's prompt, if they are known."""
+        return {"forced": self.following[item]} if self.following else {}
 
     def compilable(self, variant: str) -> Compilable:
         here = Path(__file__).parent
@@ -145,10 +180,11 @@ class LanguageModel(GreedyWorkload):
             prefix=f"{self.name}_",
             functions=FUNCTIONS,
             load="harness.models.language.functions:load",
-            request={**self._model, "sizes": sizes, "int4_group": self.int4_group},
+            request={**self._model, "sizes": sizes, "int4_group": self.int4_group, "calibration": self.calibration},
             identity={
                 "weights": self.weights_sha256,
                 "int4_group": self.int4_group,
+                "calibration": hashlib.sha256(json.dumps(self.calibration).encode()).hexdigest(),
                 "sources": hash_sources([here / name for name in GRAPH], here),
             },
             files={} if self.codec is None else {f"{self.name}{TOKENIZER_SUFFIX}": self.codec.path},
@@ -173,17 +209,19 @@ class LanguageModel(GreedyWorkload):
         return spread_order([("", len(prompt)) for prompt in self.prompts.values()])
 
     def expected(self, progress: Progress) -> Expected[Decoded]:
-        """Return transformers' greedy decoding of every prompt, in float32."""
+        """Return transformers' greedy decoding of every prompt, in float32, or its choices after a passage's tokens."""
         model = {**self._model, "sha256": self.weights_sha256}
-        prompts = list(self.prompts.values())
-        found = reference_outputs(model, prompts, self.tokens, self.stops, cache=self._cache, progress=progress)
+        prompts, following = list(self.prompts.values()), list(self.following.values())
+        found = reference_outputs(
+            model, prompts, self.tokens, self.stops, following, cache=self._cache, progress=progress
+        )
         answers = {
             item: Generated(
                 tuple(one.token_ids),
                 self.text(one.token_ids),
                 tuple(one.margins),
                 tuple(one.log_probabilities),
-                ended(one.token_ids, self.stops),
+                None if self.following else ended(one.token_ids, self.stops),
                 distributions=one,
             )
             for item, one in zip(self.prompts, found.items, strict=True)
@@ -194,12 +232,13 @@ class LanguageModel(GreedyWorkload):
         """Return the items whose generations end by themselves, in a lossy precision with PyTorch's tokens to be fed.
 
         Behind the first token that differs a model decodes another text. Fed with PyTorch's, every step is compared.
+        In a passage its own tokens are fed.
         """
 
         def given(item: str) -> Tensors:
             answer, more = answers[item], dict[str, Any]()
             if self.forced:
-                more["forced"] = answer.token_ids
+                more |= self._fed(item) or {"forced": answer.token_ids}
             if self.forced and isinstance(answer, Generated) and answer.distributions.top_tokens:
                 more |= {"top_tokens": answer.distributions.top_tokens}
                 more |= {"top_logarithms": np.array(answer.distributions.top_logarithms, np.float32)}
@@ -214,11 +253,12 @@ class LanguageModel(GreedyWorkload):
         probed: Sequence[AnyRecord],
         timed: Sequence[AnyRecord] | None = None,
     ) -> list[ItemParity]:
-        if timed is not None:
+        if timed is not None and not self.following:
             return super().compare(items, answers, (), self._ended_by_themselves(timed))
         if not self.forced:
             return super().compare(items, answers, probed)
-        found, broken = decodings(probed), answerless(probed)
+        records = probed if timed is None else timed
+        found, broken = decodings(records), answerless(records)
         return [
             compare_forced(
                 item,
@@ -247,6 +287,9 @@ class LanguageModel(GreedyWorkload):
         return as_text(token_ids) if self.codec is None else self.codec.decode(token_ids)
 
     def departure(self, item: WorkItem, expected: Decoded, found: Mapping[str, Any]) -> str | None:
+        if self.following:
+            # PyTorch is timed with tokens of its own, as many as a passage has.
+            return None
         tokens = found["token_ids"][: until_stop(found["token_ids"], self.stops)]
         return super().departure(item, expected, {**found, "token_ids": tokens})
 
@@ -272,14 +315,15 @@ def as_text(token_ids: Sequence[int]) -> str:
 def open_language_models(
     names: Sequence[str], options: ModelOptions, cache: Cache, progress: Progress
 ) -> list[LanguageModel]:
-    """Return the models with seeded weights, and those of folders. Raises UnknownPart and UsageError."""
+    """Return the models with seeded weights, shipped ones, and those of folders. Raises UnknownPart and UsageError."""
     found = []
     for name in names:
         if name.startswith(RANDOM):
             found.append(_seeded(name, options, cache))
         else:
             progress(f"looking at {name.removeprefix(FOLDER)}")
-            found.append(_stored(name, options, cache))
+            path = FOLDERS.get(name, Path(name.removeprefix(FOLDER)).expanduser())
+            found.append((_gguf if path.suffix == ".gguf" else _stored)(name, path, options, cache))
     return found
 
 
@@ -293,8 +337,7 @@ def _seeded(source: str, options: ModelOptions, cache: Cache) -> LanguageModel:
     return LanguageModel(source, identifier(wanted), config, {"seed": SEED, "sha256": sha256}, options, cache)
 
 
-def _stored(source: str, options: ModelOptions, cache: Cache) -> LanguageModel:
-    folder = Path(source.removeprefix(FOLDER)).expanduser()
+def _stored(source: str, folder: Path, options: ModelOptions, cache: Cache) -> LanguageModel:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UsageError(
@@ -303,11 +346,31 @@ def _stored(source: str, options: ModelOptions, cache: Cache) -> LanguageModel:
     config = read_config(folder / "config.json")
     described = json.dumps([config, [[file.name, hash_file(file)] for file in files]], sort_keys=True)
     weights = {"folder": str(folder.resolve()), "sha256": hashlib.sha256(described.encode()).hexdigest()}
+    return _with_texts(source, folder.resolve().name, folder, config, weights, options, cache)
+
+
+def _gguf(source: str, path: Path, options: ModelOptions, cache: Cache) -> LanguageModel:
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", cure="give a GGUF file, or a model's folder")
+    config = configuration(Gguf(path))
+    weights = {"gguf": str(path.resolve()), "sha256": hash_file(path)}
+    return _with_texts(source, path.stem, path.parent, config, weights, options, cache)
+
+
+def _with_texts(
+    source: str,
+    name: str,
+    folder: Path,
+    config: Mapping[str, Any],
+    weights: Mapping[str, Any],
+    options: ModelOptions,
+    cache: Cache,
+) -> LanguageModel:
+    """Return a model with the stop tokens and the tokenizer of the folder in which it is."""
     vocab_size = describe(config).vocab_size
-    stops = stop_tokens(folder, config, vocab_size)
-    tokenizer = folder / TOKENIZER
+    stops, tokenizer = stop_tokens(folder, config, vocab_size), folder / TOKENIZER
     codec = Codec(tokenizer, vocab_size) if tokenizer.exists() else None
-    return LanguageModel(source, identifier(folder.resolve().name), config, weights, options, cache, stops, codec)
+    return LanguageModel(source, identifier(name), config, weights, options, cache, stops, codec)
 
 
 def identifier(name: str) -> str:
@@ -317,5 +380,9 @@ def identifier(name: str) -> str:
 
 
 KIND = WorkloadKind(
-    "language", open_language_models, schemes=(RANDOM, FOLDER), options=(MAX_OUTPUT_LEN, PROMPTS, INT4_GROUP, CONTEXT)
+    "language",
+    open_language_models,
+    names=tuple(FOLDERS),
+    schemes=(RANDOM, FOLDER),
+    options=(MAX_OUTPUT_LEN, PROMPTS, PASSAGES, INT4_GROUP, CALIBRATE, CONTEXT),
 )

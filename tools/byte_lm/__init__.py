@@ -1,0 +1,1 @@
+"""Train the shipped byte-level language model, and write its text for evaluation."""
