@@ -160,9 +160,9 @@ def test_scaled_positions(tmp_path: Path) -> None:
 
 
 def test_llama3s_factors_are_those_of_our_frequencies() -> None:
-    """``network.frequencies``, which is compared with transformers', is the plain one divided by them."""
+    """``rotary.frequencies``, which is compared with transformers', is the plain one divided by them."""
     from harness.models.language.description import Rotary
-    from harness.models.language.network import frequencies
+    from harness.models.language.rotary import frequencies
 
     plain, scaled = Rotary(5e5), Rotary(5e5, "llama3", 8.0, 1.0, 4.0, 8192)
     ratio = (frequencies(plain, 64) / frequencies(scaled, 64)).numpy()
