@@ -129,6 +129,7 @@ def _distance(found: Tensor, exact: Tensor) -> float:
     return float((found - exact).square().mean().sqrt() / exact.square().mean().sqrt())
 
 
+@pytest.mark.thorough(keep=["mse"])
 @torch.no_grad()
 @pytest.mark.parametrize("observer", OBSERVERS)
 def test_bytes_stay_between_convolutions(observer: Observer) -> None:
