@@ -45,7 +45,7 @@ In windows, a byte has {half} bytes before it on average. `--passages shipped` g
 ## Texts
 
 All are in the public domain. They are read from packages of public registries, which are not part of this repository
-(`tools/byte_lm/texts.py` says how to get them, and checks their hashes):
+(`tools/byte_lm/texts.py` shows how to get them, and checks their hashes):
 
 | text | package | drawn | its rights |
 |---|---|---|---|
