@@ -38,9 +38,9 @@ def quiet(_text: str) -> None:
     pass
 
 
-def test_the_runtime_is_28_files_in_two_libraries(user_cache: Cache) -> None:
+def test_the_runtime_is_27_files_in_two_libraries(user_cache: Cache) -> None:
     libraries = build_runtime(cache=user_cache, progress=quiet)
-    assert (len(FFI_SOURCES), len(RUNTIME_SOURCES)) == (15, 13)
+    assert (len(FFI_SOURCES), len(RUNTIME_SOURCES)) == (15, 12)
     listed = subprocess.run(["nm", "-C", str(libraries.ffi)], capture_output=True, text=True, check=True).stdout
     assert " T TVMFFIFunctionGetGlobal" in listed
     assert libraries.runtime.stat().st_size > 1_000_000
