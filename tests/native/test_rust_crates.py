@@ -30,7 +30,7 @@ pytestmark = pytest.mark.compiler
 ROOT = Path(__file__).parents[2]
 G2P = "charsiug2p-g2p"
 ORDER = [f"{G2P}-core", f"{G2P}-tokenizer", f"{G2P}-tvm", f"{G2P}-tvm-build", "charsiug2p-workload"]
-ORDER += [f"{G2P}-pipeline", f"{G2P}-cli", "device-runner", "charsiug2p-mobile"]
+ORDER += [f"{G2P}-pipeline", "charsiug2p-language", f"{G2P}-cli", "device-runner", "charsiug2p-mobile"]
 
 
 def cargo(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
