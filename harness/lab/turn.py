@@ -26,6 +26,8 @@ LOOK_SECONDS = 2.0
 """How long an agent keeps a look without news open. A stopped client ends within that time."""
 GONE_SECONDS = 5.0
 """A phone that its scheduler lacks for so long is gone. An agent whose connection broke is back sooner."""
+RETURN_SECONDS = 60.0
+"""How long a client that only waits for a phone bears that a new scheduler does not have it: its host has to find it."""
 PAUSE_SECONDS = 0.5
 STAY_SECONDS = 3.0
 OnEvent = Callable[[Event], None]
@@ -71,6 +73,7 @@ class Turn:
         self._gone = False
         """Whether the phone was lost: then nobody stays for its lease, which its agent may still hold."""
         self._ended = threading.Event()
+        self._waiting = True
 
     def begin(self, wait_seconds: float, priority: int, first: Call | None = None) -> None:
         """Wait for the phone; raises DeviceBusy after ``wait_seconds``, PhoneRefused, PhoneLost or Stopped.
@@ -167,6 +170,7 @@ class Turn:
         return self._ended.is_set()
 
     def _begin_to_stay(self) -> None:
+        self._waiting = False
         threading.Thread(target=self._stay, name=f"lease of {self.phone}", daemon=True).start()
 
     def _stay(self) -> None:
@@ -205,8 +209,10 @@ class Turn:
             self._absent = self._absent or now
             if now - self._absent > GONE_SECONDS:
                 raise self._lost("its agent has left the lab")
-        if now - self._alive > LEASE_SECONDS:
-            raise self._lost(f"no answer for {LEASE_SECONDS:.0f} s: {error}")
+        returning = self._waiting and isinstance(error, Absent) and error.scheduler != self._scheduler
+        limit = max(LEASE_SECONDS, RETURN_SECONDS) if returning else LEASE_SECONDS
+        if now - self._alive > limit:
+            raise self._lost(f"no answer for {limit:.0f} s: {error}")
         self._stopping.wait(PAUSE_SECONDS)
 
     def _lost(self, why: str) -> PhoneLost:

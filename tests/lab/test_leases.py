@@ -13,7 +13,7 @@ from harness.core.errors import HarnessError
 from harness.devices import DeviceLost
 from harness.devices.base import silent
 from harness.lab import turn
-from harness.lab.client import Lab, Silence
+from harness.lab.client import Absent, Lab, Silence
 from harness.lab.errors import PhoneLost
 from harness.lab.lease import Ended, Lease
 from harness.lab.wire import Polled
@@ -93,6 +93,41 @@ def test_nobody_stays_for_the_lease_of_a_phone_that_was_lost(monkeypatch: pytest
     before = lab.looks
     time.sleep(0.1)
     assert lab.looks == before
+
+
+class RestartedLab:
+    """A lab whose scheduler was started again, and that the phone's host finds only after many questions."""
+
+    def __init__(self) -> None:
+        self.left, self.id = 40, "a scheduler"
+
+    def scheduler(self, phone: str) -> str:
+        if self.id != "a scheduler" and self.left:
+            raise Absent(phone, self.id)
+        return self.id
+
+    def ask(self, phone: str, question: str, *_words: object, **_more: object) -> str:
+        if question == "poll" and self.left:
+            self.id, self.left = "another scheduler", self.left - 1
+            raise Absent(phone, self.id)
+        return Polled(state="held").model_dump_json()
+
+
+@pytest.mark.parametrize("patience", [60.0, 0.1])
+def test_who_waits_for_a_phone_lets_its_host_find_a_new_scheduler(
+    patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is held meanwhile, so it may take longer than a lease lasts."""
+    monkeypatch.setattr(turn, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(turn, "LEASE_SECONDS", 0.1)
+    monkeypatch.setattr(turn, "RETURN_SECONDS", patience)
+    one = turn.Turn(cast(Lab, RestartedLab()), "desk/a1", silent, threading.Event())
+    if patience < 1:
+        with pytest.raises(PhoneLost, match="no answer"):
+            one.begin(1.0, 0)
+        return
+    one.begin(1.0, 0)
+    one.end()
 
 
 def served(one: Lease, methods: dict[str, Any]) -> list[HarnessError]:
