@@ -27,7 +27,7 @@ LOOK_SECONDS = 2.0
 GONE_SECONDS = 5.0
 """A phone that its scheduler lacks for so long is gone. An agent whose connection broke is back sooner."""
 RETURN_SECONDS = 60.0
-"""How long a client that only waits for a phone bears that a new scheduler does not have it: its host has to find it."""
+"""How long a waiting client bears that a new scheduler does not have its phone, whose host first has to find it."""
 PAUSE_SECONDS = 0.5
 STAY_SECONDS = 3.0
 OnEvent = Callable[[Event], None]
