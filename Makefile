@@ -85,6 +85,7 @@ docs-serve: setup ## show the site on 127.0.0.1:8000, and again after each chang
 
 docs-rust: ## have cargo document the crates, for the next make docs
 	@RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --lib --locked --quiet
+	@RUSTDOCFLAGS='-D warnings' cargo doc --package charsiug2p-mobile --features tokenizer --no-deps --lib --locked --quiet
 
 docs-version: setup ## commit the site as VERSION=1.2 to the branch gh-pages, for the menu of versions
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(SITE_VARIABLES) mike deploy --update-aliases $(VERSION) latest
@@ -103,7 +104,7 @@ lint-python:
 prose: setup ## the English of pages, help texts, messages and docstrings (tools/prose-words.tsv)
 	@$(BIN)/python tools/prose.py
 
-lint-rust:
+lint-rust: docs-rust
 	@cargo fmt --all --check
 	@cargo clippy --workspace --all-targets --locked -- -D warnings
 	@cargo clippy --package charsiug2p-mobile --features tokenizer --package charsiug2p-language --all-targets --locked -- -D warnings

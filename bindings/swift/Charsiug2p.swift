@@ -788,9 +788,9 @@ public func FfiConverterTypeCancellation_lower(_ value: Cancellation) -> UInt64 
 /**
  * A text that goes on from call to call: prompts, and the model's answers.
  *
- * The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
- * (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
- * decoded until then, one that failed nothing.
+ * The model keeps what it computed of the text, and reads only what is new. After
+ * [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
+ * leaves the tokens that were decoded until then, one that failed nothing.
  */
 public protocol ConversationProtocol: AnyObject, Sendable {
 
@@ -803,9 +803,9 @@ public protocol ConversationProtocol: AnyObject, Sendable {
 /**
  * A text that goes on from call to call: prompts, and the model's answers.
  *
- * The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
- * (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
- * decoded until then, one that failed nothing.
+ * The model keeps what it computed of the text, and reads only what is new. After
+ * [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
+ * leaves the tokens that were decoded until then, one that failed nothing.
  */
 open class Conversation: ConversationProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64

@@ -1907,9 +1907,9 @@ public object FfiConverterTypeCancellation: FfiConverter<Cancellation, Long> {
 /**
  * A text that goes on from call to call: prompts, and the model's answers.
  *
- * The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
- * (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
- * decoded until then, one that failed nothing.
+ * The model keeps what it computed of the text, and reads only what is new. After
+ * [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
+ * leaves the tokens that were decoded until then, one that failed nothing.
  */
 public interface ConversationInterface {
 
@@ -1924,9 +1924,9 @@ public interface ConversationInterface {
 /**
  * A text that goes on from call to call: prompts, and the model's answers.
  *
- * The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
- * (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
- * decoded until then, one that failed nothing.
+ * The model keeps what it computed of the text, and reads only what is new. After
+ * [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
+ * leaves the tokens that were decoded until then, one that failed nothing.
  */
 open class Conversation: Disposable, AutoCloseable, ConversationInterface
 {

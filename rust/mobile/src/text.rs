@@ -191,9 +191,9 @@ pub struct Generation {
 
 /// A text that goes on from call to call: prompts, and the model's answers.
 ///
-/// The model keeps what it computed of the text, and reads only what is new. After [`Session::release_memory`]
-/// (crate::Session::release_memory) it reads the text again. A call that was cancelled leaves the tokens that were
-/// decoded until then, one that failed nothing.
+/// The model keeps what it computed of the text, and reads only what is new. After
+/// [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
+/// leaves the tokens that were decoded until then, one that failed nothing.
 #[derive(uniffi::Object)]
 pub struct Conversation {
     text: Arc<Mutex<Vec<i32>>>,
