@@ -5,7 +5,8 @@ python tools/prose.py docs/ios.md harness/cli   # only these
 python tools/prose.py --count               # how often each check fails, per file
 
 Exit status 1 if anything was found. Of a page it reads the prose, without code, links' targets and comments. Of a
-Python file it reads the docstrings and every string of at least three words: help texts, messages and cures.
+Python file it reads the docstrings, of a Rust file the documentation's comments, and of both every string of at least
+three words: help texts, messages and cures. Of a template it reads the text between the tags.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from proselint.tools import LintFile
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ROOT / "tools/prose-words.tsv"
 PAGES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs", "bindings")
-CODE = ("harness",)
-GENERATED = ("docs/reference/", "harness/_rust/")
+CODE = ("harness", "rust", "device_runner")
+GENERATED = ("docs/reference/", "harness/_rust/", "rust/flutter/src/frb_generated.rs")
 """Text that other tools write. Their sources are checked instead."""
 
 CHECKS = (
@@ -69,6 +70,15 @@ ALLOWED = {
 """Names and quotations that a check takes for prose."""
 LEAST_WORDS = 3
 _MASK = "·"
+_RUST = re.compile(
+    r"""(?P<comment>(?:^\ *//[/!](?!/)[^\n]*\n)+)      # documentation
+    | //[^\n]*                                         # another comment
+    | (?<!\w)[bc]?r(?P<hashes>\#*)".*?"(?P=hashes)        # a raw string: patterns and tables, no prose
+    | (?<!\w)[bc]?"(?P<string>(?:[^"\\]|\\.)*)"
+    | '(?:[^'\\\n]|\\[^\n]{1,8})'                     # a character, perhaps a quotation mark
+    """,
+    re.VERBOSE | re.MULTILINE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -168,14 +178,50 @@ def texts(source: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, text
 
 
+def rust_texts(source: str) -> Iterator[tuple[int, str]]:
+    """Yield line and text of each documented item's comment, and of each string of several words, of a Rust file."""
+    for match in _RUST.finditer(source):
+        text = match["string"]
+        if match["comment"]:
+            text = re.sub(r"^ *//[/!] ?", "", match["comment"], flags=re.MULTILINE)
+        elif text is None:
+            continue
+        else:
+            text = re.sub(r"\\\n\s*", " ", text)
+            text = re.sub(r"\{[^{}]*\}", lambda hole: _MASK * len(hole[0]), text)
+        if len(re.findall(r"[A-Za-z]{2,}", text)) >= LEAST_WORDS:
+            yield source.count("\n", 0, match.start()) + 1, text
+
+
+def template_text(source: str) -> str:
+    """Return a template of a page with everything that is not text replaced, character by character."""
+    for pattern in (
+        r"\{#.*?#\}",
+        r"<(style|script|code)\b.*?</\1>",
+        r"\{%.*?%\}",
+        r"\{\{.*?\}\}",
+        r"<!--.*?-->",
+        r"<[^<>]+>",
+    ):
+        source = re.sub(pattern, _mask, source, flags=re.DOTALL)
+    return source
+
+
+def passages_of(path: Path, source: str) -> tuple[list[tuple[int, str]], str]:
+    """Return the passages of a file with their lines, and the scope of the words that apply to them."""
+    if path.suffix == ".md":
+        return [(1, masked(source))], "docs"
+    if path.suffix == ".j2":
+        return [(1, template_text(source))], "code"
+    read = rust_texts if path.suffix == ".rs" else texts
+    return [(line, masked(text)) for line, text in read(source)], "code"
+
+
 def check_file(path: Path) -> Iterator[Finding]:
-    """Yield everything that is wrong in a page or a Python file."""
+    """Yield everything that is wrong in a page, a program's source or a template."""
     name = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
     source = path.read_text(encoding="utf-8")
-    if path.suffix == ".md":
-        passages, scope = [(1, masked(source))], "docs"
-    else:
-        passages, scope = [(line, masked(text)) for line, text in texts(source)], "code"
+    passages, scope = passages_of(path, source)
     starts, whole = [], ""
     for line, text in passages:
         starts.append((len(whole), line))
@@ -188,7 +234,7 @@ def check_file(path: Path) -> Iterator[Finding]:
 
 
 def files(names: Sequence[str]) -> list[Path]:
-    """Return the committed pages and Python files among these files and folders."""
+    """Return the committed pages, sources and templates among these files and folders."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *names],
         cwd=ROOT,
@@ -197,7 +243,7 @@ def files(names: Sequence[str]) -> list[Path]:
         check=True,
     )
     found = [ROOT / name for name in sorted(set(listed.stdout.split("\0"))) if not name.startswith(GENERATED)]
-    return [path for path in found if path.suffix in {".md", ".py"} and path.is_file()]
+    return [path for path in found if path.suffix in {".md", ".py", ".rs", ".j2"} and path.is_file()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -105,7 +105,7 @@ typedef int32_t charsiug2p_end;
 typedef struct charsiug2p_cancellation_handle charsiug2p_cancellation_handle;
 
 /*
- A text that goes on from call to call.
+ A text that continues from call to call.
  */
 typedef struct charsiug2p_conversation_handle charsiug2p_conversation_handle;
 
@@ -328,7 +328,7 @@ int32_t charsiug2p_load(const charsiug2p_library *library,
 
  # Safety
  Handles are null or of this library; `inputs` is null or as many views as `count`, whose pointers are null or lead
- to what they say; `out` and `message` are null or can be written.
+ to values of their types; `out` and `message` are null or can be written.
  */
 int32_t charsiug2p_run(const charsiug2p_session *session,
                        const charsiug2p_tensor *inputs,
@@ -447,7 +447,7 @@ charsiug2p_cancellation_handle *charsiug2p_cancellation(void);
 void charsiug2p_cancel(const charsiug2p_cancellation_handle *cancellation);
 
 /*
- Frees the models' handle. Sessions that are open go on. Null is allowed.
+ Frees the models' handle. Open sessions continue. Null is allowed.
 
  # Safety
  The handle is null or one of this library that was not freed, and no other call uses it.
@@ -534,7 +534,7 @@ int32_t charsiug2p_conversation(const charsiug2p_session *session,
 
  # Safety
  Handles are null or of this library; `prompt` is null or as many parts as `count`, whose pointers are null or lead to
- what they say, and so are those of `options`; `on_piece` is null or can be called with `user`, and does not throw;
+ values of their types, and so are those of `options`; `on_piece` is null or can be called with `user`, and does not throw;
  `out` and `message` are null or can be written.
  */
 int32_t charsiug2p_generate(const charsiug2p_session *session,

@@ -631,7 +631,7 @@ public protocol CancellationProtocol: AnyObject, Sendable {
     /**
      * Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
      *
-     * Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+     * A caller that waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
      * a token or a tensor call that runs already is not interrupted: its answer is dropped.
      */
     func cancel()
@@ -712,7 +712,7 @@ public convenience init() {
     /**
      * Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
      *
-     * Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+     * A caller that waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
      * a token or a tensor call that runs already is not interrupted: its answer is dropped.
      */
 open func cancel()  {try! rustCall() {
@@ -786,7 +786,7 @@ public func FfiConverterTypeCancellation_lower(_ value: Cancellation) -> UInt64 
 
 
 /**
- * A text that goes on from call to call: prompts, and the model's answers.
+ * A text that continues from call to call: prompts, and the model's answers.
  *
  * The model keeps what it computed of the text, and reads only what is new. After
  * [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
@@ -801,7 +801,7 @@ public protocol ConversationProtocol: AnyObject, Sendable {
 
 }
 /**
- * A text that goes on from call to call: prompts, and the model's answers.
+ * A text that continues from call to call: prompts, and the model's answers.
  *
  * The model keeps what it computed of the text, and reads only what is new. After
  * [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
@@ -3220,7 +3220,7 @@ public struct SelfTest: Equatable, Hashable {
      */
     public var samples: UInt64
     /**
-     * Why orders did not run to their end, a line each; empty if all did.
+     * Why orders did not run to their end, one line per order; empty if all did.
      */
     public var failures: [String]
 
@@ -3234,7 +3234,7 @@ public struct SelfTest: Equatable, Hashable {
          * Samples that were taken.
          */samples: UInt64,
         /**
-         * Why orders did not run to their end, a line each; empty if all did.
+         * Why orders did not run to their end, one line per order; empty if all did.
          */failures: [String]) {
         self.orders = orders
         self.samples = samples
@@ -3594,7 +3594,7 @@ public enum Extent: Equatable, Hashable {
          */size: UInt64
     )
     /**
-     * Anything that the model was compiled for, the same wherever the name stands.
+     * Anything that the model was compiled for, the same in every place with this name.
      */
     case named(
         /**
@@ -4701,7 +4701,7 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
-    if (uniffi_charsiug2p_mobile_checksum_method_cancellation_cancel() != 61057) {
+    if (uniffi_charsiug2p_mobile_checksum_method_cancellation_cancel() != 26345) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_charsiug2p_mobile_checksum_method_cancellation_is_cancelled() != 48400) {

@@ -32,10 +32,10 @@ pub struct WorkItem {
     pub id: String,
     pub workload: String,
     pub input: Input,
-    /// For whoever reads the result.
+    /// For readers of the result.
     #[serde(default, rename = "label")]
     _label: IgnoredAny,
-    /// For whoever reads the result, too.
+    /// For readers of the result, too.
     #[serde(default, rename = "subset")]
     _subset: IgnoredAny,
 }

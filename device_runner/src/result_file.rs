@@ -51,7 +51,7 @@ impl ResultFile {
         self.stream = Some(io::stdout());
     }
 
-    /// Ignores errors: whoever watched may have gone, and the file is the result.
+    /// Ignores errors: the program that watched may have gone, and the file is the result.
     fn show(&mut self, line: &[u8]) {
         let Some(stdout) = &self.stream else { return };
         let mut stdout = stdout.lock();

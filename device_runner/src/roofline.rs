@@ -9,7 +9,7 @@ use charsiug2p_g2p_tvm::{Argument, Function, Tensor, TvmError, TvmModule};
 const WORKING_SETS: [usize; 6] = [64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20];
 /// A call takes at least so long, so that what surrounds it does not count.
 const LEAST: Duration = Duration::from_millis(4);
-/// Calls of that length, of which the fastest counts: what disturbs can only make one slower.
+/// Calls of that length. The fastest counts: a disturbance can only make one slower.
 const TRIES: usize = 5;
 
 /// The kernels, and the sizes of their tensors.

@@ -22,7 +22,7 @@ pub struct SelfTested {
     pub orders: usize,
     /// Samples of all orders.
     pub samples: usize,
-    /// Why orders did not run to their end, a line each. Their end records have it, too.
+    /// Why orders did not run to their end, one line per order. Their end records have it, too.
     pub failures: Vec<String>,
 }
 

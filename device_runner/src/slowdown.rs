@@ -28,7 +28,7 @@ impl Slowdown {
         (self.percent > 0.0).then_some(self.percent)
     }
 
-    /// Burns the share of a call's time, and adds what that took: of each of its parts, and of what lies between them.
+    /// Burns the share of a call's time, and adds what that took: of each of its parts, and of what is between them.
     /// The call itself is over by then, so that it runs as it always does.
     pub fn burn(self, measured: &mut Measured) {
         let Some(percent) = self.percent() else { return };

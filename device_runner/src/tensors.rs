@@ -35,7 +35,7 @@ impl SentTensors {
         SafeTensors::deserialize(&self.bytes).map_err(|error| format!("no safetensors: {error}"))
     }
 
-    /// Checks that there is exactly a tensor for each of these names, of a type that can be had.
+    /// Checks that there is exactly a tensor for each of these names, of a type that is available.
     pub fn check(&self, names: &[String]) -> Result<(), String> {
         let tensors = self.read()?;
         let mut found = tensors.names();

@@ -1,6 +1,6 @@
-//! A runner ends with whoever started it.
+//! A runner ends with the process that started it.
 //!
-//! Whoever starts it holds the other end of its standard input and writes nothing. When that process ends, even by
+//! That process holds the other end of its standard input and writes nothing. When that process ends, even by
 //! SIGKILL, the system closes the end it held: on every system, whichever of its threads had started the runner.
 
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! Links the archive that the harness names, and compiles in what stands beside it: metadata, and tokenizers.
+//! Links the archive that the harness names, and compiles in the files next to it: metadata, and tokenizers.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// An empty text without an archive, or where nothing stands beside it.
+/// An empty text without an archive, or where nothing is next to it.
 fn embed_metadata() -> Result<(), String> {
     let text = match archive_folder().map(|folder| folder.join(METADATA_FILE)) {
         Some(path) if path.is_file() => {

@@ -62,6 +62,33 @@ def test_docstrings_and_messages_are_read_with_their_lines(tmp_path: Path) -> No
     assert [(found.line, found.found) for found in prose.check_file(module)] == [(3, "the night"), (10, "says")]
 
 
+def test_a_rust_file_s_documentation_and_messages_are_read_with_their_lines(tmp_path: Path) -> None:
+    module = tmp_path / "module.rs"
+    module.write_text(
+        "//! Ends the\n//! night.\n// the nights of a comment\n"
+        "const QUOTE: char = '\"'; // the nights of another\n"
+        'const PATTERN: &str = r#"the nights of a "pattern" too"#;\n'
+        "/// Of a name.\nfn nights<'a>(name: &'a str) -> String {\n"
+        '    let c = c"the phone says \\" no";\n'
+        '    format!("a phone {name} \\\n        that stands in a line")\n}\n'
+        '#[cfg(test)] const LAST: &[u8] = b"nights";\n'
+    )
+    assert [(found.line, found.found) for found in prose.check_file(module)] == [
+        (1, "the night"),
+        (8, "says"),
+        (9, "stands in"),
+    ]
+
+
+def test_a_template_s_text_is_read_and_not_its_code(tmp_path: Path) -> None:
+    page = tmp_path / "page.html.j2"
+    page.write_text(
+        "{# nights #}<style>.nights {}</style>\n<p class='nights'>{% if nights %}<code>harness nights</code>\n"
+        "The phone {{ nights }} stands in a line.{% endif %}</p>\n"
+    )
+    assert [(found.line, found.found) for found in prose.check_file(page)] == [(3, "stands in")]
+
+
 def test_the_exit_status_is_1_if_anything_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "page.md"
     monkeypatch.setattr(prose, "files", lambda _names: [page])

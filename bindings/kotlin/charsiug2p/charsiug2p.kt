@@ -1032,7 +1032,7 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
-    if ((lib.uniffi_charsiug2p_mobile_checksum_method_cancellation_cancel() and 0xFFFF) != 61057) {
+    if ((lib.uniffi_charsiug2p_mobile_checksum_method_cancellation_cancel() and 0xFFFF) != 26345) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_charsiug2p_mobile_checksum_method_cancellation_is_cancelled() and 0xFFFF) != 48400) {
@@ -1608,7 +1608,7 @@ public interface CancellationInterface {
     /**
      * Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
      *
-     * Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+     * A caller that waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
      * a token or a tensor call that runs already is not interrupted: its answer is dropped.
      */
     fun `cancel`()
@@ -1740,7 +1740,7 @@ open class Cancellation: Disposable, AutoCloseable, CancellationInterface
     /**
      * Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
      *
-     * Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+     * A caller that waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
      * a token or a tensor call that runs already is not interrupted: its answer is dropped.
      */override fun `cancel`()
         =
@@ -1905,7 +1905,7 @@ public object FfiConverterTypeCancellation: FfiConverter<Cancellation, Long> {
 
 
 /**
- * A text that goes on from call to call: prompts, and the model's answers.
+ * A text that continues from call to call: prompts, and the model's answers.
  *
  * The model keeps what it computed of the text, and reads only what is new. After
  * [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
@@ -1922,7 +1922,7 @@ public interface ConversationInterface {
 }
 
 /**
- * A text that goes on from call to call: prompts, and the model's answers.
+ * A text that continues from call to call: prompts, and the model's answers.
  *
  * The model keeps what it computed of the text, and reads only what is new. After
  * [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled
@@ -5012,7 +5012,7 @@ data class SelfTest (
     var `samples`: kotlin.ULong
     ,
     /**
-     * Why orders did not run to their end, a line each; empty if all did.
+     * Why orders did not run to their end, one line per order; empty if all did.
      */
     var `failures`: List<kotlin.String>
 
@@ -5246,7 +5246,7 @@ sealed class Extent {
     }
 
     /**
-     * Anything that the model was compiled for, the same wherever the name stands.
+     * Anything that the model was compiled for, the same in every place with this name.
      */
     data class Named(
         /**

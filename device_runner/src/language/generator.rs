@@ -182,7 +182,7 @@ impl Answer {
         Ok(())
     }
 
-    /// Has the token that was drawn in the place of the best one, and returns it.
+    /// Has the token that was drawn instead of the best one, and returns it.
     fn instead(&mut self, drawn: i32) -> i32 {
         if let Some(last) = self.token_ids.last_mut() {
             *last = drawn;

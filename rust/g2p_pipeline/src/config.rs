@@ -1,4 +1,4 @@
-//! The sizes a session needs, wherever they come from.
+//! The sizes a session needs, from any source.
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -31,7 +31,7 @@ pub enum ConfigError {
         limit: usize,
     },
     /// A token id outside the vocabulary.
-    #[error("{name} {id} lies outside the vocabulary of {vocab_size}")]
+    #[error("{name} {id} is outside the vocabulary of {vocab_size}")]
     TokenId {
         /// Which token.
         name: &'static str,
@@ -64,7 +64,7 @@ pub enum CacheDtype {
     Float16,
 }
 
-/// How a model was compiled, for whoever reads its metadata; decoding does not depend on it.
+/// How a model was compiled, for readers of its metadata; decoding does not depend on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {

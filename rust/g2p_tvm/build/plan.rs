@@ -191,7 +191,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The variable's folder, or by default the one the runtime stands in.
+    /// The variable's folder, or by default the one that contains the runtime.
     fn ffi_dir(&self, runtime: &Path) -> Result<PathBuf, PlanError> {
         let Some(text) = self.value(FFI_LIB_DIR) else {
             return Ok(runtime.parent().unwrap_or(runtime).to_path_buf());
@@ -256,7 +256,7 @@ impl Planner<'_> {
         self.cxx_runtime()
     }
 
-    /// The C++ library that the static runtime needs, static itself wherever the platform has no
+    /// The C++ library that the static runtime needs, static itself where the platform has no
     /// shared one of its own.
     fn cxx_runtime(&mut self) -> Result<(), PlanError> {
         match self.target {

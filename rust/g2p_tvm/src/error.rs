@@ -88,7 +88,7 @@ pub enum TvmError {
     #[error("a tensor of shape {0:?} does not fit in memory")]
     TooLarge(Vec<usize>),
     /// An index outside the tensor.
-    #[error("index {index:?} lies outside the tensor of shape {shape:?}")]
+    #[error("index {index:?} is outside the tensor of shape {shape:?}")]
     OutOfBounds {
         /// The leading index.
         index: Vec<usize>,

@@ -30,7 +30,7 @@ pub use object::Object;
 pub use tensor::{Element, Float16, TensorObject};
 pub use threads::{num_threads, set_num_threads};
 
-/// What the stand-ins return when the program is not linked with TVM; TVM itself returns 0 or -1.
+/// What the shims return when the program is not linked with TVM; TVM itself returns 0 or -1.
 const NOT_LINKED: c_int = c_int::MIN;
 
 macro_rules! tvm_functions {

@@ -18,7 +18,7 @@ pub const fn compiled_prefix() -> &'static str {
     env!("G2P_TVM_COMPILED_PREFIX")
 }
 
-/// The folder of `G2P_TVM_SYSTEM_LIB`, where its metadata stood at build time.
+/// The folder of `G2P_TVM_SYSTEM_LIB`, where its metadata was at build time.
 #[must_use]
 pub fn compiled_system_lib_dir() -> Option<&'static Path> {
     option_env!("G2P_TVM_COMPILED_DIR").map(Path::new)

@@ -4,7 +4,7 @@ use charsiug2p_g2p_tvm::TvmError;
 use charsiug2p_workload::BadLogits;
 use thiserror::Error;
 
-/// Why a generation cannot begin or go on.
+/// Why a generation cannot begin or continue.
 #[derive(Debug, Error)]
 pub enum BadStep {
     /// TVM's reason.

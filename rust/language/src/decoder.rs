@@ -115,7 +115,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes the functions [`PREFILL`] and [`STEP`] from the program, by their prefixes, and tells how long each took.
+    /// Takes the functions [`PREFILL`] and [`STEP`] from the program, by their prefixes, and returns how long each took.
     ///
     /// # Errors
     /// [`TvmError`].

@@ -35,12 +35,12 @@ pub trait Model {
 
 /// Hears a generation.
 pub trait Listener {
-    /// Whether it is to go on: asked before each block of the prompt, and before each step.
+    /// Whether it is to continue: asked before each block of the prompt, and before each step.
     fn goes_on(&mut self) -> bool {
         true
     }
 
-    /// A token follows. `Break` ends the generation behind it. A stop token is not told.
+    /// A token follows. `Break` ends the generation after it. A stop token is not passed.
     fn token(&mut self, token: i32) -> ControlFlow<()>;
 }
 
@@ -73,14 +73,14 @@ pub enum Ended {
     StopToken,
     /// The text has as many tokens as the cache has positions.
     ContextFull,
-    /// The listener did not go on.
+    /// The listener did not continue.
     Left,
 }
 
 /// Adds to a text the tokens that follow it. Its last token is the input of the first step.
 ///
-/// Only tokens that the cache does not hold are read, so a text that goes on costs as much as its new tokens. After an
-/// error, too, the cache holds as many tokens as it says, and the text has every token that was told. Nothing is
+/// Only tokens that the cache does not hold are read, so a text that continues costs as much as its new tokens. After an
+/// error, too, the cache holds as many tokens as it claims, and the text has every token that was passed. Nothing is
 /// allocated for a step.
 ///
 /// # Errors

@@ -173,7 +173,7 @@ fn a_listener_that_leaves_keeps_what_it_heard() {
         assert_eq!(ear.tokens, free[6..left]);
         let rest = free.len() - text.len();
         run(&mut model, &mut text, rest).unwrap();
-        assert_eq!(text, free, "and goes on from there");
+        assert_eq!(text, free, "and continues from there");
     }
 }
 

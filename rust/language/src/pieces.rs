@@ -3,7 +3,7 @@
 /// The most tokens that are looked at again with the next one. A character has four bytes at most, so more tokens that
 /// end with broken bytes are broken.
 const MOST_PENDING: usize = 32;
-/// What decoders put in the place of bytes that are no character.
+/// What decoders write instead of bytes that are not a character.
 const REPLACEMENT: char = '\u{fffd}';
 
 /// Turns tokens into text.

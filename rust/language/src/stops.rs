@@ -1,4 +1,4 @@
-//! Texts that end an answer, wherever the borders of its tokens are.
+//! Texts that end an answer, across the borders of its tokens.
 
 /// The most stop strings of a generation.
 pub const MOST_STOPS: usize = 16;

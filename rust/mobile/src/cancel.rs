@@ -31,7 +31,7 @@ impl Cancellation {
 
     /// Ends the calls with [`MobileError::Cancelled`](crate::MobileError::Cancelled).
     ///
-    /// Whoever waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
+    /// A caller that waits for an answer gets the error at once. Words and tokens that are not yet decoded are left out. A word,
     /// a token or a tensor call that runs already is not interrupted: its answer is dropped.
     pub fn cancel(&self) {
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -2,7 +2,7 @@
 //!
 //! Each function returns a code, and writes what it makes through an out-pointer. With a code other than 0 nothing is
 //! written but the message. No panic leaves a function: it would be undefined behaviour in C. What cannot be checked
-//! here is that pointers which are not null lead to what their types say; each function's documentation asks for it.
+//! here is that pointers which are not null lead to values of their types; each function's documentation asks for it.
 #![allow(unsafe_code)]
 
 mod convert;
@@ -176,7 +176,7 @@ pub unsafe extern "C" fn charsiug2p_load(
 ///
 /// # Safety
 /// Handles are null or of this library; `inputs` is null or as many views as `count`, whose pointers are null or lead
-/// to what they say; `out` and `message` are null or can be written.
+/// to values of their types; `out` and `message` are null or can be written.
 #[no_mangle]
 pub unsafe extern "C" fn charsiug2p_run(
     session: *const SessionHandle,

@@ -16,7 +16,7 @@ pub struct SelfTest {
     pub orders: u32,
     /// Samples that were taken.
     pub samples: u64,
-    /// Why orders did not run to their end, a line each; empty if all did.
+    /// Why orders did not run to their end, one line per order; empty if all did.
     pub failures: Vec<String>,
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// Whether the call is to go on.
+    /// Whether the call is to continue.
     pub fn check(&self) -> Result<(), MobileError> {
         if self.closed.is_cancelled() {
             return Err(self.closed_error.clone());
@@ -90,7 +90,7 @@ impl Ends {
 pub(crate) struct Sent<T, R> {
     received: Receiver<T>,
     cancellation: Arc<Cancellation>,
-    /// How the call ended; taken by whoever finds that nothing follows.
+    /// How the call ended; taken by the reader that finds that nothing follows.
     pending: Mutex<Option<Pending<R>>>,
 }
 

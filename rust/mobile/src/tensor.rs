@@ -108,7 +108,7 @@ pub enum Extent {
         /// How many.
         size: u64,
     },
-    /// Anything that the model was compiled for, the same wherever the name stands.
+    /// Anything that the model was compiled for, the same in every place with this name.
     Named {
         /// The dimension's name.
         name: String,

@@ -189,7 +189,7 @@ pub struct Generation {
     pub nanoseconds: u64,
 }
 
-/// A text that goes on from call to call: prompts, and the model's answers.
+/// A text that continues from call to call: prompts, and the model's answers.
 ///
 /// The model keeps what it computed of the text, and reads only what is new. After
 /// [`Session::release_memory`](crate::Session::release_memory) it reads the text again. A call that was cancelled

@@ -24,9 +24,9 @@ pub(crate) struct Request {
     pub conversation: Option<Arc<Conversation>>,
 }
 
-/// Whoever gets the answer.
+/// The receiver of the answer.
 pub(crate) trait Consumer {
-    /// Whether the call is to go on.
+    /// Whether the call is to continue.
     fn check(&self) -> Result<(), MobileError>;
 
     /// Takes a piece.
@@ -43,7 +43,7 @@ pub(crate) struct TextModel {
     decoder: Decoder,
     tokenizer: OnceCell<Tokenizer>,
     caches: Vec<(Weak<Text>, Cache)>,
-    /// The cache of prompts that are no conversation's.
+    /// The cache of prompts outside of conversations.
     alone: Option<Cache>,
 }
 
@@ -222,7 +222,7 @@ fn bad(message: &str) -> MobileError {
     MobileError::BadPrompt { message: message.to_owned() }
 }
 
-/// Why a generation did not begin or go on.
+/// Why a generation did not begin or continue.
 fn refused(model: &str, error: BadStep) -> MobileError {
     match error {
         BadStep::Tvm(error) => while_running(model, &error),
@@ -312,7 +312,7 @@ impl<'a> Telling<'a> {
         self.consumer.take(piece)
     }
 
-    /// Tells what is left of an answer whose tokens are the last ones of `text`.
+    /// Passes what is left of an answer whose tokens are the last ones of `text`.
     fn finish(mut self, ended: Ended, text: &[i32]) -> Result<Told, MobileError> {
         if let Some(error) = self.failed.take() {
             return Err(error);

@@ -1,4 +1,4 @@
-//! Answers cases of sampling, for tests that hold it against transformers (`tests/models/test_language_sampling.py`).
+//! Answers cases of sampling, for tests that compare it with transformers (`tests/models/test_language_sampling.py`).
 //!
 //! A case is a line of JSON with `logits` (the bits of float32), `text` (token ids), `options`, and how many tokens to
 //! `draw`. Its answer is a line with the processed `scores` and the `tokens`, or with an `error`.

@@ -1,6 +1,6 @@
 //! The calls of `charsiug2p-mobile`, as Dart has them.
 //!
-//! Functions that are not `sync` run on threads of the bridge and are futures in Dart, so that the UI's isolate goes on.
+//! Functions that are not `sync` run on threads of the bridge and are futures in Dart, so that the UI's isolate continues.
 
 use std::sync::Arc;
 
@@ -445,7 +445,7 @@ impl Generation {
     }
 }
 
-/// A text that goes on from call to call.
+/// A text that continues from call to call.
 #[frb(opaque)]
 pub struct Conversation(Arc<mobile::Conversation>, Arc<mobile::Session>);
 
@@ -535,7 +535,7 @@ pub struct SelfTest {
     pub orders: u32,
     /// Samples that were taken.
     pub samples: i64,
-    /// Why orders did not run to their end, a line each; empty if all did.
+    /// Why orders did not run to their end, one line per order; empty if all did.
     pub failures: Vec<String>,
 }
 

@@ -44,7 +44,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// glibc's own, by the names under which it keeps them for whoever stands in.
+/// glibc's own, by the names under which it keeps them for programs that replace them.
 mod glibc {
     use super::c_void;
 

@@ -166,7 +166,7 @@ impl TensorObject {
         if !self.object.is_unique() {
             return Err(TvmError::Shared);
         }
-        let tensor = self.object.dl_tensor().ok_or(TvmError::Layout("it is no tensor"))?;
+        let tensor = self.object.dl_tensor().ok_or(TvmError::Layout("it is not a tensor"))?;
         let fits = self.capacity.is_some_and(|all| count(shape).is_some_and(|count| count <= all))
             && extents(tensor).len() == shape.len()
             && shape.iter().all(|&extent| i64::try_from(extent).is_ok());
@@ -247,7 +247,7 @@ fn extents(tensor: &DlTensor) -> &[i64] {
 
 /// Where the elements are and how many, after checking that they can be read as a slice of `T`.
 fn elements<T: Element>(object: &Object) -> Result<(*mut T, usize), TvmError> {
-    let tensor = object.dl_tensor().ok_or(TvmError::Layout("it is no tensor"))?;
+    let tensor = object.dl_tensor().ok_or(TvmError::Layout("it is not a tensor"))?;
     if tensor.dtype != T::DTYPE {
         return Err(TvmError::Dtype { expected: T::NAME, found: tensor.dtype.to_string() });
     }
@@ -264,7 +264,7 @@ fn elements<T: Element>(object: &Object) -> Result<(*mut T, usize), TvmError> {
 
 /// Where a CPU tensor's elements are and how many bytes, after checking that they lie without gaps.
 fn memory(object: &Object) -> Result<(*mut u8, usize), TvmError> {
-    let tensor = object.dl_tensor().ok_or(TvmError::Layout("it is no tensor"))?;
+    let tensor = object.dl_tensor().ok_or(TvmError::Layout("it is not a tensor"))?;
     if tensor.device.kind != 1 {
         return Err(TvmError::Layout("it is not in the CPU's memory"));
     }

@@ -77,7 +77,7 @@ pub(super) unsafe fn array_of<'a, T>(
 }
 
 /// # Safety
-/// The array is null or has as many views, whose pointers are null or lead to what they say.
+/// The array is null or has as many views, whose pointers are null or lead to values of their types.
 pub(super) unsafe fn tensors(
     array: *const TensorView,
     count: usize,
@@ -89,7 +89,7 @@ pub(super) unsafe fn tensors(
 }
 
 /// # Safety
-/// The view's pointers are null or lead to what they say.
+/// The view's pointers are null or lead to values of their types.
 unsafe fn tensor(view: &TensorView) -> Result<NamedTensor, MobileError> {
     // SAFETY: by the caller's promise.
     let name = unsafe { text(view.name, "an input's name") }?;

@@ -19,7 +19,7 @@ unsafe fn free<T>(handle: *mut T) {
     }
 }
 
-/// Frees the models' handle. Sessions that are open go on. Null is allowed.
+/// Frees the models' handle. Open sessions continue. Null is allowed.
 ///
 /// # Safety
 /// The handle is null or one of this library that was not freed, and no other call uses it.

@@ -92,7 +92,7 @@ pub type OnPiece = Option<
     ) -> i32,
 >;
 
-/// A text that goes on from call to call.
+/// A text that continues from call to call.
 pub struct ConversationHandle(pub(super) Arc<Conversation>);
 /// An answer.
 pub struct GenerationHandle {
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn charsiug2p_conversation(
 ///
 /// # Safety
 /// Handles are null or of this library; `prompt` is null or as many parts as `count`, whose pointers are null or lead to
-/// what they say, and so are those of `options`; `on_piece` is null or can be called with `user`, and does not throw;
+/// values of their types, and so are those of `options`; `on_piece` is null or can be called with `user`, and does not throw;
 /// `out` and `message` are null or can be written.
 #[no_mangle]
 pub unsafe extern "C" fn charsiug2p_generate(
@@ -246,7 +246,7 @@ pub unsafe extern "C" fn charsiug2p_generation_get(
 }
 
 /// # Safety
-/// The part's pointers are null or lead to what they say.
+/// The part's pointers are null or lead to values of their types.
 unsafe fn part(view: &PromptView) -> Result<PromptPart, MobileError> {
     if view.text.is_null() {
         // SAFETY: by the caller's promise.

@@ -595,7 +595,7 @@ class SelfTest  {
 final int orders;
 /// Samples that were taken.
 final PlatformInt64 samples;
-/// Why orders did not run to their end, a line each; empty if all did.
+/// Why orders did not run to their end, one line per order; empty if all did.
 final List<String> failures;
 
                 const SelfTest({required this.orders ,required this.samples ,required this.failures ,});
