@@ -18,11 +18,18 @@ fn session(metadata: &SystemLibMetadata, steps: usize) -> Session {
 
 const WORDS: [&str; 4] = ["internationalization", "a", "Char", "siu"];
 
-/// The one test of this program, for another one's allocations would be counted, too.
 #[test]
 fn the_number_of_steps_does_not_change_the_number_of_allocations() {
     let (_, rust, all) = allocations(|| std::hint::black_box(vec![1_u8; 100]));
     assert_eq!((rust, all), (1, 1), "what is counted");
+    let (_, rust, all) = allocations(|| {
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                (0..1000).map(|_| std::hint::black_box(vec![1_u8; 100]).len()).sum::<usize>()
+            });
+        });
+    });
+    assert!(rust < 100 && all < 100, "another thread's {rust} and {all} are left out");
 
     let metadata = ArtifactResolver::new().resolve().unwrap().metadata;
     let (format, language) = (metadata.prompt_format(), Language::new("eng-us", None).unwrap());

@@ -42,7 +42,6 @@ fn decoder() -> Decoder {
     Decoder::load(&prefixes, sizes, &mut |_, _| {}).unwrap()
 }
 
-/// The one test of this program.
 #[test]
 fn the_number_of_steps_does_not_change_the_number_of_allocations() {
     let mut decoder = decoder();

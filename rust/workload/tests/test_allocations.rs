@@ -1,37 +1,12 @@
 //! No step of sampling allocates.
-#![allow(unsafe_code)]
+#![cfg(all(target_os = "linux", target_env = "gnu"))]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+#[path = "../../g2p_pipeline/tests/counting/mod.rs"]
+mod counting;
 
 use charsiug2p_workload::{Sampler, SamplingOptions};
 
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, SeqCst);
-        // SAFETY: by the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: by the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, SeqCst);
-        // SAFETY: by the caller's promise.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::allocations;
 
 #[test]
 fn no_step_allocates() {
@@ -45,10 +20,11 @@ fn no_step_allocates() {
         seed: 3,
     };
     let mut sampler = Sampler::new(options, logits.len()).unwrap();
-    let before = ALLOCATIONS.load(SeqCst);
-    sampler.begin(&[1, 2, 3]);
-    let tokens: i64 = (0..20).map(|_| i64::from(sampler.choose(&logits).unwrap())).sum();
-    assert_eq!(ALLOCATIONS.load(SeqCst), before, "{tokens}");
-    drop(Box::new(tokens));
-    assert!(ALLOCATIONS.load(SeqCst) > before, "the counter counts");
+    let (tokens, rust, all) = allocations(|| {
+        sampler.begin(&[1, 2, 3]);
+        (0..20).map(|_| i64::from(sampler.choose(&logits).unwrap())).sum::<i64>()
+    });
+    assert_eq!((rust, all), (0, 0), "{tokens}");
+    let (_, rust, _) = allocations(|| std::hint::black_box(vec![tokens; 3]));
+    assert_eq!(rust, 1, "the counter counts");
 }

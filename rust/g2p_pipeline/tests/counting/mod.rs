@@ -1,22 +1,23 @@
-//! Counts the allocations of a test's program: a file of tests that has this module has one test only, for another one's
-//! allocations would be counted, too.
+//! Counts the allocations of a piece of work, on the thread that does it. Other threads are left out: the program that runs
+//! tests has one that allocates at times of its own.
 //!
 //! Rust's allocations are counted by a global allocator, everybody's (TVM is C++, linked into this very
-//! program) by standing in for the C library's functions, which glibc allows. `free` stays glibc's.
+//! program) by replacing the C library's functions, which glibc allows. `free` stays glibc's.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread::LocalKey;
 
-static COUNTING: AtomicBool = AtomicBool::new(false);
-static OF_RUST: AtomicUsize = AtomicUsize::new(0);
-static OF_ALL: AtomicUsize = AtomicUsize::new(0);
+// Initialised by a constant and without a destructor, so that to use them allocates nothing.
+thread_local! {
+    static OF_RUST: Cell<usize> = const { Cell::new(0) };
+    static OF_ALL: Cell<usize> = const { Cell::new(0) };
+}
 
-fn count(counter: &AtomicUsize) {
-    if COUNTING.load(SeqCst) {
-        counter.fetch_add(1, SeqCst);
-    }
+fn count(counter: &'static LocalKey<Cell<usize>>) {
+    counter.set(counter.get() + 1);
 }
 
 struct Counting;
@@ -101,12 +102,9 @@ unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, alignment: usize, siz
     0
 }
 
-/// Allocations while `work` runs: of Rust's, and of the whole program's.
+/// Allocations of this thread while `work` runs: of Rust's, and of all of the program.
 pub fn allocations<T>(work: impl FnOnce() -> T) -> (T, usize, usize) {
-    OF_RUST.store(0, SeqCst);
-    OF_ALL.store(0, SeqCst);
-    COUNTING.store(true, SeqCst);
+    let before = (OF_RUST.get(), OF_ALL.get());
     let result = work();
-    COUNTING.store(false, SeqCst);
-    (result, OF_RUST.load(SeqCst), OF_ALL.load(SeqCst))
+    (result, OF_RUST.get() - before.0, OF_ALL.get() - before.1)
 }
