@@ -19,9 +19,12 @@ SCRATCH = environment.declare()  # before anything is imported that reads the en
 
 from harness.core.cache import Cache, cache_root  # noqa: E402
 from harness.models.g2p.checkpoints import Checkpoint, check_folder, write_random  # noqa: E402
+from tests import forked_workers  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+forked_workers.install(forked_workers.address)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background (nohup, some CI services), where children would inherit that Ctrl-C is ignored.

@@ -28,7 +28,7 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -63,7 +63,7 @@ PACKAGES = (
     "harness.virtual.ios.kind",
 )
 """What most commands import. None of it reads the environment as it is imported."""
-_INTERPRETERS = ("PYTHONIOENCODING", "PYTHONUTF8", "PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONHOME")
+INTERPRETERS = ("PYTHONIOENCODING", "PYTHONUTF8", "PYTHONUNBUFFERED", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONHOME")
 """Variables that only an interpreter that starts can heed."""
 _LARGEST = 1 << 18
 
@@ -79,7 +79,7 @@ def run(
     assert command[0] == sys.executable, f"not {command}"
     assert command[1] in ("-m", "-c"), f"neither a module nor a script: {command}"
     variables = dict(os.environ if env is None else env)
-    assert not set(_INTERPRETERS) & set(variables), "an interpreter has to start to heed these"
+    assert not set(INTERPRETERS) & set(variables), "an interpreter has to start to heed these"
     if sys.platform != "linux":  # Apple's libraries do not survive a fork
         return subprocess.run(
             list(command), cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout, check=False
@@ -89,7 +89,9 @@ def run(
         streams = [opened.enter_context(open(reading, "rb")) for reading, _ in ends]  # noqa: PTH123
         ours, theirs = socket.socketpair()
         opened.enter_context(ours)
-        words = json.dumps({"command": command[1:], "cwd": str(cwd or Path.cwd()), "env": variables})
+        words = json.dumps(
+            {"command": command[1:], "cwd": str(cwd or Path.cwd()), "env": variables, "workers": _workers()}
+        )
         _forker().start(words, [0, ends[0][1], ends[1][1], theirs.fileno()])
         theirs.close()
         for _, writing in ends:
@@ -103,6 +105,12 @@ def run(
             raise subprocess.TimeoutExpired(list(command), timeout) from None
         code = int(status.readline())
     return subprocess.CompletedProcess(list(command), code, out, err)
+
+
+def _workers() -> str:
+    from tests import forked_workers
+
+    return forked_workers.address()
 
 
 def _read(streams: Sequence[IO[bytes]], until: float) -> list[str]:
@@ -159,18 +167,36 @@ def serve() -> NoReturn:
     _import_what_is_heavy()
     # Ctrl-C at a terminal reaches this process, too; it ends with the one that started it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()  # so that a child's collections copy none of it
     control = socket.socket(fileno=int(sys.argv[1]))
     control.settimeout(None)
+    fork_for_each(control)
+
+
+def fork_for_each(
+    source: socket.socket,
+    load: Callable[[], None] = lambda: None,
+    *,
+    end: int | None = None,
+    prepare: Callable[[Mapping[str, str]], None] = lambda _environment: None,
+) -> NoReturn:
+    """Fork a process for each request from a socket, until it ends, or the descriptor ``end`` does.
+
+    A request has the process's streams, and a connection for its number and exit status; one that comes through a
+    listening socket has that connection. ``load`` is called before the first, and ``prepare`` in each process.
+    """
+    listening = bool(source.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     awake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     running: dict[int, socket.socket] = {}
     own = [path for path in sys.path[1:] if path not in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    loaded = False
     while True:
         # Not a selector, whose descriptor would be the child's.
-        ready, _, _ = select.select([control.fileno(), awake], [], [])
+        ready, _, _ = select.select([source.fileno(), awake, *([] if end is None else [end])], [], [])
+        if end in ready:
+            os._exit(0)
         if awake in ready:
             os.read(awake, 1 << 10)
             for pid in list(running):
@@ -178,17 +204,33 @@ def serve() -> NoReturn:
                 if ended:
                     with running.pop(pid) as connection, contextlib.suppress(BrokenPipeError):
                         connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-        if control.fileno() in ready:
-            words, descriptors, _, _ = socket.recv_fds(control, _LARGEST, 4)
+        if source.fileno() in ready:
+            words, descriptors = _received(source.accept()[0]) if listening else _received(source)
             if not words:
                 os._exit(0)
+            if not loaded:
+                load()
+                gc.freeze()  # so that a child's collections copy none of it
+                loaded = True
             pid = os.fork()
             if pid == 0:
-                _become(json.loads(words), descriptors, own)
+                request = json.loads(words)
+                prepare(request["env"])
+                _become(request, descriptors, own)
             for descriptor in descriptors[:3]:
                 os.close(descriptor)
             running[pid] = socket.socket(fileno=descriptors[3])
             running[pid].sendall(f"{pid}\n".encode())
+
+
+def _received(source: socket.socket) -> tuple[bytes, list[int]]:
+    """A request's words, and the descriptors of its streams and its connection."""
+    words, descriptors, _, _ = socket.recv_fds(source, _LARGEST, 4)
+    if len(descriptors) == 3:  # the connection is the one that it came through, and its words may come in parts
+        while not words.endswith(b"\n"):
+            words += source.recv(_LARGEST)
+        descriptors.append(source.detach())
+    return words, descriptors
 
 
 class _Importing:
@@ -229,6 +271,10 @@ def _become(request: dict[str, Any], descriptors: list[int], own: list[str]) -> 
     sys.stderr = sys.__stderr__ = open(  # type: ignore[misc]  # noqa: SIM115
         2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False
     )
+    if "workers" in request:
+        from tests import forked_workers
+
+        forked_workers.install(lambda: str(request["workers"]))
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
     importlib.invalidate_caches()

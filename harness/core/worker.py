@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -56,6 +56,19 @@ def run_worker(module: str, request: dict[str, Any], progress: Progress, *, thre
         return worker.ask(request, progress)
 
 
+def start(module: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Start ``python -m MODULE`` with pipes for its standard streams."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+    )
+
+
 class WorkerProcess:
     """Hold a worker that stays, and keeps what it has loaded. Close it, or use it as a context manager.
 
@@ -64,17 +77,8 @@ class WorkerProcess:
     """
 
     def __init__(self, module: str, *, threads: int = 2) -> None:
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self._module = module
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            env=environment,
-        )
+        self._process = start(module, os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)})
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._last_words: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._overhear)]
