@@ -168,6 +168,6 @@ def _prepare(environment: Mapping[str, str]) -> None:
 
     # Each interpreter begins with random numbers of its own.
     random.seed()
-    np.random.seed()  # noqa: NPY002
+    np.random.seed()
     torch.seed()
     torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", "2")))

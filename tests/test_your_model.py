@@ -29,6 +29,7 @@ from harness.native import MissingRegistration, Runner, build_runner, check_regi
 from harness.protocol.schema import Load, Probe, RecordOptions, TensorWorkload, WorkItem, WorkOrder
 from harness.protocol.tensors import Array, decode, encode
 from harness.results import Run, Store
+from tests import forked
 from tests.compile_requests import g2p_request, models_request
 from tests.docs.blocks import blocks as page_blocks
 from tests.environment import python_path
@@ -65,13 +66,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
     tools = {"pytest": ["-m", "pytest", "-p", "no:cacheprovider"], "harness": ["-m", "harness.cli"]}
     for command in "".join(blocks("sh")).splitlines():
         tool, *arguments = shlex.split(command)
-        done[command] = subprocess.run(
+        done[command] = forked.run(
             [sys.executable, *tools[tool], *arguments],
             cwd=folder,
             env=persons_environment() | {"PYTHONPATH": python_path(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
             timeout=1800,
         )
     return Followed(folder, done)

@@ -12,6 +12,7 @@ import pytest
 
 from harness.core.errors import UsageError
 from harness.devices import DeviceKind, DeviceOption, SerialName, device_options
+from tests import forked
 from tests.plugin.project import Project
 
 pytestmark = pytest.mark.programs
@@ -65,9 +66,7 @@ def harness(project: Project, *arguments: str) -> subprocess.CompletedProcess[st
     environment = project.environment()
     environment["PYTHONPATH"] = f"{project.folder}:{environment['PYTHONPATH']}"
     command = [sys.executable, "-m", "harness.cli", *arguments]
-    return subprocess.run(
-        command, cwd=project.folder, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    return forked.run(command, cwd=project.folder, env=environment)
 
 
 def test_the_suites_take_it(toys: Project) -> None:
