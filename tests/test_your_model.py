@@ -35,7 +35,7 @@ from tests.docs.blocks import blocks as page_blocks
 from tests.environment import python_path
 from tests.outside import persons_environment
 
-pytestmark = pytest.mark.compiler
+pytestmark = [pytest.mark.compiler, pytest.mark.thorough]
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/tutorials/your-own-model.md"

@@ -43,6 +43,7 @@ assert _decomposed, "importing it registers torch's own operators"
 Q = torch.ops.quantized_decomposed
 
 
+@pytest.mark.thorough(keep=["*borders", "*filters*"])
 @pytest.mark.parametrize(("at", "name"), list(enumerate(sorted(SHAPES))), ids=lambda v: v if isinstance(v, str) else "")
 def test_shapes(at: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with the tiles of one instruction set, and the next shape with those of the next."""
@@ -225,6 +226,7 @@ def _pair(x: Tensor, scale: float, zero: int) -> Tensor:
     return found
 
 
+@pytest.mark.thorough(keep=["int8"])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_a_program_that_was_quantized_before(precision: Precision) -> None:
     """Its convolutions and its linear layer run on bytes, and agree with torch to less than a step."""

@@ -92,7 +92,7 @@ def symbols(archive: Path, folder: Path) -> tuple[list[Any], set[str]]:
     return parsed, {str(s.name).removeprefix("_") for binary in parsed for s in binary.symbols}
 
 
-@pytest.mark.thorough(keep=["android-arm64", "ios-arm64"])
+@pytest.mark.thorough(keep=["android-arm64"])
 @pytest.mark.parametrize("target", sorted({*TARGET_NAMES} - {"llvm"}))
 def test_every_target_has_its_format_and_every_prefix(
     small_checkpoint: Checkpoint, tmp_path: Path, target: str

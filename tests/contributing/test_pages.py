@@ -91,7 +91,7 @@ def follow(page: Path, folder: Path) -> str:
     return printed
 
 
-@pytest.mark.thorough(keep=["model", "device"])
+@pytest.mark.thorough(keep=["model"])
 @pytest.mark.compiler
 @pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: page.stem)
 def test_a_page_can_be_followed_word_for_word(page: Path, checkout: Path) -> None:

@@ -86,7 +86,7 @@ def test_without_a_defect_nothing_is_found(wide_checkpoint: Checkpoint, tmp_path
     assert len([row for row in found.rows if row.own is not None]) > len(found.rows) / 2
 
 
-@pytest.mark.thorough(keep=["uninitialised_tail", "stale_cache"])
+@pytest.mark.thorough(keep=["stale_cache"])
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("defect", DEFECTS, ids=[defect.name for defect in DEFECTS])
 def test_a_defect_fails_parity_and_is_located(wide_checkpoint: Checkpoint, tmp_path: Path, defect: Defect) -> None:

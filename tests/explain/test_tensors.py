@@ -28,6 +28,7 @@ from tests.silent import Silent
 pytestmark = pytest.mark.compiler
 
 
+@pytest.mark.thorough(keep=["fp32-*"])
 @pytest.mark.parametrize(("precision", "verdict"), [("fp32", RunVerdict.PASS), ("int8", RunVerdict.FAIL)])
 def test_nothing_departs_where_nothing_is_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision, verdict: RunVerdict
@@ -45,6 +46,7 @@ def test_nothing_departs_where_nothing_is_broken(
     assert (found.coverage.compared, found.coverage.calls) == (len(found.rows) - 1, len(found.rows))
 
 
+@pytest.mark.thorough
 def test_a_wide_layer_with_too_few_bits_is_named_in_an_int8_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ def agent(village: Town, environment: dict[str, str]) -> Iterator[subprocess.Pop
         process.wait(PATIENCE)
 
 
+@pytest.mark.thorough(keep=["3600.0"])
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR])
 def test_an_agents_clock(village: Town, tmp_path: Path, library: Path, seconds: float) -> None:
     seen = tmp_path / "clock"

@@ -87,7 +87,7 @@ def test_tokens_are_those_of_transformers(llama: tuple[LanguageModel, Runner], t
     }  # fmt: skip
 
 
-@pytest.mark.thorough(keep=["tiny-gemma2"])
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["tiny-gemma2", "tiny-gemma3", "tiny-phi"])
 def test_tokens_of_other_families(name: str, user_cache: Cache, tmp_path: Path) -> None:
     """Capped scores, windows and norms after each part; two kinds of positions; parts beside each other."""

@@ -126,6 +126,7 @@ def test_equal_bundles_make_equal_files(runner: Runner, app: Path, tmp_path: Pat
     assert runner.size == runner.path.stat().st_size
 
 
+@pytest.mark.thorough
 def test_another_bundle_id_is_another_file_of_the_same_executable(
     runner: Runner, app: Path, user_cache: Cache, tmp_path: Path
 ) -> None:

@@ -174,6 +174,7 @@ def test_the_app_of_the_docs_answers_as_pytorch(run_app: Run, user_cache: Cache)
     assert output.splitlines() == [item.text for item in expected.items]
 
 
+@pytest.mark.thorough
 def test_the_app_of_a_tensor_workload_answers_as_pytorch(run_app: Run, user_cache: Cache, tmp_path: Path) -> None:
     source = tmp_path / "flowers.py"
     source.write_text(block("tutorials/your-own-model.md", "1. Describe the model", "python"))

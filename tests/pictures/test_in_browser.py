@@ -53,6 +53,7 @@ def test_a_text_that_is_too_wide_is_found(browser: Browser) -> None:
     page.close()
 
 
+@pytest.mark.thorough(keep=["nightly.html"])
 @pytest.mark.parametrize("file", [page.name for page in sorted(GALLERY.glob("*.html"))])
 def test_a_page_of_the_gallery_fits_a_phone_and_loads_nothing(browser: Browser, gallery: Path, file: str) -> None:
     found = opened(browser, gallery / file, width=PHONE)
