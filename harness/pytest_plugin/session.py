@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import os
 import signal
-import sys
-import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from harness.core.errors import ExitCode, HarnessError, UsageError
 from harness.core.text import shown, shown_line
+from harness.pytest_plugin.notices import Notices
 from harness.pytest_plugin.options import (
     LONG_PREFIX,
     TAKEN_OPTIONS,
@@ -47,10 +44,8 @@ class HarnessPlugin:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        # Capturing is suspended while plugins are configured, so this is the stream that a person sees.
-        self._stream = sys.stdout
+        self._notices = Notices(config)
         self._open = ExitStack()
-        self._notices: TextIO = self._stream
         self._devices: Sequence[Device | Unavailable] | None = None
         self._opening_error: HarnessError | None = None
         self._runs: list[RunSession | HarnessError] = []
@@ -171,7 +166,7 @@ class HarnessPlugin:
             from harness.results.shared import follow
 
             names = [run.run_id for run in begun]
-            self._follower = follow(self._url, begun[0].options.results_dir, self._notice, runs=names)
+            self._follower = follow(self._url, begun[0].options.results_dir, self._notices.notice, runs=names)
 
     def _upload(self) -> None:
         """Upload the runs, each of which has ended. An interruption leaves them to ``harness sync``."""
@@ -255,10 +250,10 @@ class HarnessPlugin:
             from harness.core.cache import Cache
             from harness.devices import opened
 
-            self._notices = self._uncaptured_stream()
+            self._notices.open(self._open)
             try:
                 selection = selected(self.config)
-                context = opened(selection, cache=Cache(notice=self._notice), notify=self._notice)
+                context = opened(selection, cache=Cache(notice=self._notices.notice), notify=self._notices.notice)
                 self._devices = self._open.enter_context(context)
             except HarnessError as error:
                 self._opening_error = error
@@ -267,7 +262,7 @@ class HarnessPlugin:
 
     def _give_up(self, error: HarnessError) -> NoReturn:
         self._open.close()
-        self._write(f"harness: {error}")
+        self._notices.write(f"harness: {error}")
         pytest.exit(str(error).splitlines()[0], returncode=error.exit_code)
 
     def _started(self, device: Device | Unavailable, *, alone: bool) -> RunSession | HarnessError:
@@ -284,12 +279,16 @@ class HarnessPlugin:
         if isinstance(device, Unavailable):
             return device.error
         if alone:
-            reporter = TerminalProgress(self._stream, uncaptured=self._uncaptured, ensure_newline=self._ensure_newline)
+            reporter = TerminalProgress(
+                self._notices.stream,
+                uncaptured=self._notices.uncaptured,
+                ensure_newline=self._notices.ensure_newline,
+            )
         else:
-            reporter = TerminalProgress(self._notices, who=device.name)
+            reporter = TerminalProgress(self._notices.of_threads, who=device.name)
         builder: Builder = self.config.hook.pytest_harness_builder(
-            config=self.config, notice=self._notice
-        ) or CachedBuilder(self._notice, device=device)
+            config=self.config, notice=self._notices.notice
+        ) or CachedBuilder(self._notices.notice, device=device)
         command = ["pytest", *map(str, self.config.invocation_params.args)]
         gate = BaselineGate(self._url) if self.config.getoption("harness_baseline", None) else None
         run = RunSession(
@@ -302,7 +301,7 @@ class HarnessPlugin:
                 raise
             return error
         for line in announcements(run):
-            self._notice(f"{device.name}: {line}")
+            self._notices.notice(f"{device.name}: {line}")
         return run
 
     def _expect_pairs(self, items: Sequence[pytest.Item]) -> None:
@@ -322,39 +321,6 @@ class HarnessPlugin:
                 jobs[run] = list(dict.fromkeys(wanted))
         self._prefetch = Prefetch(jobs)
         self._prefetch.start()
-
-    def _uncaptured_stream(self) -> TextIO:
-        """Return a stream that threads may write to at any time: another handle of the stream that a person sees."""
-        try:
-            with self._uncaptured():
-                handle = os.dup(self._stream.fileno())
-            return self._open.enter_context(os.fdopen(handle, "w", encoding="utf-8"))
-        except (OSError, io.UnsupportedOperation):
-            return self._stream  # pytest runs inside a program without a file there
-
-    def _uncaptured(self) -> AbstractContextManager[None]:
-        capture: Any = self.config.pluginmanager.getplugin("capturemanager")
-        context: AbstractContextManager[None] = capture.global_and_fixture_disabled()
-        return context
-
-    def _ensure_newline(self) -> None:
-        terminal: Any = self.config.pluginmanager.getplugin("terminalreporter")
-        if terminal is not None:
-            terminal.ensure_newline()
-
-    def _notice(self, text: str) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            # Only the main thread may change capturing.
-            self._notices.write(f"harness: {text}\n")
-            self._notices.flush()
-            return
-        with self._uncaptured():
-            self._ensure_newline()
-            self._write(f"harness: {text}")
-
-    def _write(self, text: str) -> None:
-        self._stream.write(text + "\n")
-        self._stream.flush()
 
 
 def exit_status(status: int, failures: Sequence[ExitCode], *, interrupted: bool) -> int:
