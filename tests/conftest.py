@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -24,14 +25,23 @@ from tests import forked_workers  # noqa: E402
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-forked_workers.install(forked_workers.address)
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background (nohup, some CI services), where children would inherit that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL = {"d_model": 48, "d_kv": 16, "num_heads": 3, "d_ff": 80, "num_layers": 2, "num_decoder_layers": 2}
 """Sizes that are no multiple of a vector or a tile, so that every tail is taken."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Have the processes of pytest-xdist share one server of workers."""
+    node.workerinput["workers"] = forked_workers.address() if sys.platform == "linux" else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given: dict[str, str] = getattr(config, "workerinput", {})
+    forked_workers.install((lambda: given["workers"]) if "workers" in given else forked_workers.address)
 
 
 def pytest_unconfigure() -> None:

@@ -110,7 +110,7 @@ def run(
 def _workers() -> str:
     from tests import forked_workers
 
-    return forked_workers.address()
+    return forked_workers.where()
 
 
 def _read(streams: Sequence[IO[bytes]], until: float) -> list[str]:

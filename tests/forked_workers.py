@@ -85,8 +85,14 @@ class ForkedWorker:
         return self.returncode
 
 
+where: Callable[[], str]
+"""The address of the server that this process uses."""
+
+
 def install(address: Callable[[], str]) -> None:
     """Have this process's workers forked by the server at an address, which is asked for when it is needed."""
+    global where
+    where = address
     if sys.platform == "linux":  # Apple's libraries do not survive a fork
         worker.start = functools.partial(_start, address)
 
@@ -120,7 +126,7 @@ def changes_imports(environment: Mapping[str, str]) -> bool:
 
 @functools.cache
 def address() -> str:
-    """The address of this process's server, which is started now; it ends with this process."""
+    """The address of a server that is started now; it ends with this process."""
     folder = tempfile.TemporaryDirectory(prefix="harness-workers-")
     path = str(Path(folder.name) / "socket")
     process = subprocess.Popen(
